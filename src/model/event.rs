@@ -1,0 +1,95 @@
+use std::{fmt, net::Ipv4Addr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Arch, Firmware, Mac};
+
+/// Observed: something a machine did, at a moment. One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When we saw it (UTC).
+    pub at: Timestamp,
+    /// Which machine.
+    pub mac: Mac,
+    /// What it did.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What a machine did. Tagged `"event"` in the journal; names are kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum EventKind {
+    /// Its firmware asked to boot and was sent the installer's loader.
+    AskedToBoot {
+        /// Kind of firmware.
+        firmware: Firmware,
+        /// Instruction set.
+        arch: Arch,
+    },
+    /// Its firmware asked to boot and was sent to its own disk.
+    SentToDisk {
+        /// Kind of firmware.
+        firmware: Firmware,
+        /// Instruction set.
+        arch: Arch,
+    },
+    /// It was given an address.
+    Leased {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// It asked for the boot loader.
+    LoadingLoader,
+    /// It asked for the kernel.
+    LoadingKernel,
+    /// Its installer asked for the answer file.
+    AskedForAnswers,
+    /// Its installer runs our answers.
+    InstallerStarted,
+    /// Its disk has been partitioned; the old content is gone.
+    Partitioned,
+    /// It fetched packages through our mirror: totals of this installation so far.
+    Packages {
+        /// How many packages.
+        count: u64,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// The installer is in its last steps: the disk is bootable, the machine still runs the installer.
+    Finishing,
+    /// The installer is done and about to restart the machine.
+    Installed,
+    /// The installer reported a failure.
+    Failed {
+        /// In the installer's words.
+        what: String,
+    },
+    /// The installed system asked for an address.
+    BootedFromDisk,
+    /// The operator asked for a new installation (`--reinstall`).
+    Rearmed,
+}
+
+impl fmt::Display for EventKind {
+    /// In plain words, for the terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AskedToBoot { firmware, arch } => write!(f, "asked to boot ({firmware} {arch})"),
+            Self::SentToDisk { firmware, arch } => write!(f, "asked to boot ({firmware} {arch}): sent to its own disk"),
+            Self::Leased { address } => write!(f, "has address {address}"),
+            Self::LoadingLoader => f.write_str("loading boot loader"),
+            Self::LoadingKernel => f.write_str("loading kernel"),
+            Self::AskedForAnswers => f.write_str("installer asked for its answers"),
+            Self::InstallerStarted => f.write_str("installer started"),
+            Self::Partitioned => f.write_str("disk partitioned"),
+            Self::Packages { count, bytes } => write!(f, "packages {count}, {} MB", bytes / 1_000_000),
+            Self::Finishing => f.write_str("finishing"),
+            Self::Installed => f.write_str("installed"),
+            Self::Failed { what } => write!(f, "failed: {what}"),
+            Self::BootedFromDisk => f.write_str("booted from disk"),
+            Self::Rearmed => f.write_str("will be installed again"),
+        }
+    }
+}

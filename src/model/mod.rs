@@ -1,0 +1,46 @@
+//! The values and nouns of provisioning. This room imports no other.
+//!
+//! Two kinds of noun, never mixed: *declared* (what the operator wants: [`Host`], [`InstallRecipe`]) and *observed* (what
+//! machines did: [`BootRequest`], [`Event`], [`Machine`]).
+
+mod arch;
+mod boot_plan;
+mod boot_request;
+mod digest;
+mod endpoints;
+mod event;
+mod firmware;
+mod hinted;
+mod host;
+mod mac;
+mod machine;
+mod recipe;
+
+pub use arch::Arch;
+pub use boot_plan::{BootPlan, BootSpec, Reason};
+pub use boot_request::BootRequest;
+pub use digest::Sha256Digest;
+pub use endpoints::Endpoints;
+pub use event::{Event, EventKind};
+pub use firmware::{Firmware, Stage};
+pub use hinted::Hinted;
+pub use host::Host;
+pub use mac::Mac;
+pub use machine::{Machine, Progress};
+pub use recipe::{Disk, InstallRecipe, Layout, PasswordHash};
+
+/// A value that could not be read from its text form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+pub struct ParseError {
+    /// What was given.
+    pub text: String,
+    /// What would have been right, with an example.
+    pub expected: &'static str,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
+        Self { text: text.to_owned(), expected }
+    }
+}
