@@ -22,4 +22,5 @@
 //! `serve` → `cli`. `dhcp`, `tftp` and `http` never import each other. clap lives only in `cli`; tokio, the environment, the
 //! wall clock and child processes only where I/O lives: pure code is given `now`.
 
+pub mod events;
 pub mod model;

@@ -1,0 +1,128 @@
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use super::Journal;
+use crate::model::{Event, EventKind, Mac, Machine};
+
+/// How many events a slow viewer may lag behind before it misses some.
+const BACKLOG: usize = 1024;
+
+/// All machines, shared by the servers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    news: broadcast::Sender<Event>,
+}
+
+#[derive(Debug)]
+struct State {
+    machines: BTreeMap<Mac, Machine>,
+    journal: Option<Journal>,
+}
+
+impl Registry {
+    /// Rebuilds every machine from the journal and goes on writing it.
+    pub fn open(journal: &Path) -> anyhow::Result<Self> {
+        let (journal, events) = Journal::open(journal)?;
+        let mut machines = BTreeMap::new();
+        events.iter().for_each(|event| fold(&mut machines, event));
+        Ok(Self::with(State { machines, journal: Some(journal) }))
+    }
+
+    /// A registry that forgets: for tests and for what must not touch the disk.
+    pub fn in_memory() -> Self {
+        Self::with(State { machines: BTreeMap::new(), journal: None })
+    }
+
+    fn with(state: State) -> Self {
+        Self(Arc::new(Shared { state: Mutex::new(state), news: broadcast::channel(BACKLOG).0 }))
+    }
+
+    /// Records what a machine did, now.
+    ///
+    /// A journal that cannot be written (a full disk) does not stop an installation that runs: it is an error in the log,
+    /// and this run still remembers.
+    pub fn record(&self, mac: Mac, kind: EventKind) {
+        let event = Event { at: Timestamp::now(), mac, kind };
+        let mut state = self.state();
+        fold(&mut state.machines, &event);
+        if let Some(Err(error)) = state.journal.as_mut().map(|journal| journal.append(&event)) {
+            tracing::error!("an event of {mac} is remembered only until this run ends: {error:#}");
+        }
+        // Sent under the lock, so that every viewer sees the order of the journal. No receiver is no error.
+        let _ = self.0.news.send(event);
+    }
+
+    /// Records what a machine did, unless that is what it last did: firmware asks for a file's size first and then for the
+    /// file, installers ask twice for their answers.
+    pub fn record_change(&self, mac: Mac, kind: EventKind) {
+        let again = self.machine(mac).is_some_and(|machine| machine.last.as_ref() == Some(&kind));
+        if !again {
+            self.record(mac, kind);
+        }
+    }
+
+    /// What is known of one machine.
+    pub fn machine(&self, mac: Mac) -> Option<Machine> {
+        self.state().machines.get(&mac).cloned()
+    }
+
+    /// The machine that was last given an address; the one heard of last, if several were.
+    pub fn machine_at(&self, address: Ipv4Addr) -> Option<Machine> {
+        let state = self.state();
+        let here = state.machines.values().filter(|machine| machine.address == Some(address));
+        here.max_by_key(|machine| machine.last_seen).cloned()
+    }
+
+    /// Every machine, by MAC.
+    pub fn machines(&self) -> Vec<Machine> {
+        self.state().machines.values().cloned().collect()
+    }
+
+    /// Events from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.news.subscribe()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while holding the lock cannot leave a half-folded machine that matters more than the others.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fold(machines: &mut BTreeMap<Mac, Machine>, event: &Event) {
+    machines.entry(event.mac).or_insert_with(|| Machine::new(event.mac, event.at)).apply(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_remembers_what_was_installed_and_who_has_which_address() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.jsonl");
+        let (mac, address) = (Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(192, 168, 42, 100));
+        {
+            let registry = Registry::open(&path).expect("a registry");
+            let mut news = registry.subscribe();
+            registry.record(mac, EventKind::Leased { address });
+            registry.record(mac, EventKind::Installed);
+            assert_eq!(news.try_recv().map(|event| event.kind), Ok(EventKind::Leased { address }));
+        }
+        let registry = Registry::open(&path).expect("the registry again");
+        assert!(registry.machine(mac).is_some_and(|machine| machine.is_installed()));
+        assert_eq!(registry.machine_at(address).map(|machine| machine.mac), Some(mac));
+        assert_eq!(registry.machine_at(Ipv4Addr::LOCALHOST), None);
+    }
+}
