@@ -24,3 +24,5 @@
 
 pub mod events;
 pub mod model;
+pub mod net;
+pub mod sudo;
