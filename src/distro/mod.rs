@@ -1,0 +1,21 @@
+//! Distributions are data: everything a family needs stands in `templates/distros/<id>/`, no distribution is named in code.
+//!
+//! The [`Catalogue`] holds the families; [`Distro`] is one of them as read from its `distro.toml`; [`Release`] is a distro ×
+//! version × architecture with every template resolved to concrete names. [`answer_files`] and [`kernel_args`] turn a release,
+//! a recipe and a machine into what the installer is given; [`check`] refuses values that have no place there.
+
+pub mod address;
+mod answers;
+mod catalogue;
+pub mod check;
+mod data;
+mod release;
+mod render;
+
+pub use answers::{AnswerContext, answer_files, answers, kernel_args};
+pub use catalogue::Catalogue;
+pub use data::{
+    ArchData, ArchiveData, Distro, FlavourData, LoaderData, LoaderFile, MirrorData, NamedFile, RehearseData,
+    ReleaseData, Scheme, ScriptKind, SourceData,
+};
+pub use release::{Artifact, Loader, Mirror, Release, Source};

@@ -1,0 +1,3 @@
+//! Tests that need no privilege: loopback, temporary folders, real clients on high ports.
+
+mod answers;
