@@ -26,4 +26,5 @@ pub mod distro;
 pub mod events;
 pub mod model;
 pub mod net;
+pub mod plan;
 pub mod sudo;

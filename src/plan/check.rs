@@ -1,0 +1,148 @@
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+
+use super::{Network, Plan, Problems, Settings};
+use crate::{
+    distro::{Distro, Release, check as distro_check},
+    model::{Arch, Hinted, Host, InstallRecipe, PasswordHash},
+};
+
+/// The TCP port of the HTTP server when none is asked for.
+const DEFAULT_HTTP_PORT: u16 = 4280;
+
+/// What was found on this machine and in the files that the settings name.
+#[derive(Debug)]
+pub struct Local {
+    /// The interface to serve on, or why there is none.
+    pub interface: Result<String, Hinted>,
+    /// This machine's own name servers, those that targets may reach.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Where things are kept when `--prefix` is not given.
+    pub default_prefix: PathBuf,
+    /// The distribution, or why it is unknown.
+    pub distro: Result<Arc<Distro>, Hinted>,
+    /// The hash of the password in `--password-file`, or why it could not be read.
+    pub password: Option<Result<PasswordHash, Hinted>>,
+    /// Keys of `--ssh-key`, one a line, with files already read.
+    pub ssh_keys: Result<Vec<String>, Hinted>,
+    /// Content of `--append-answers`.
+    pub append_answers: Option<Result<String, Hinted>>,
+    /// Contents of the `--keyring` files.
+    pub keyrings: Vec<Result<Vec<u8>, Hinted>>,
+}
+
+/// A plan but for its release, which only the archive can tell.
+#[derive(Debug)]
+pub struct Draft {
+    /// The distribution.
+    pub distro: Arc<Distro>,
+    /// `--version`, when given.
+    pub version: Option<String>,
+    /// Instruction set of the targets.
+    pub arch: Arch,
+    interface: String,
+    network: Network,
+    http_port: u16,
+    /// Directory of everything kept.
+    pub prefix: PathBuf,
+    host: Host,
+    recipe: InstallRecipe,
+    kernel_args: Vec<String>,
+    append_answers: Option<String>,
+    /// Keys trusted besides the embedded ones.
+    pub extra_keys: Vec<Vec<u8>>,
+    /// Never ask upstream.
+    pub offline: bool,
+}
+
+/// Checks everything that can be checked without a network, and reports all that is wrong at once.
+pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
+    let mut problems = Problems(Vec::new());
+    let network = Network::check(&settings, &local.resolvers, &mut problems);
+    if settings.http_port == Some(0) {
+        problems.add("--http-port 0 is no port that a loader could be told", "use one from 1 to 65535");
+    }
+    if settings.ip.is_some() && settings.mac.is_none() {
+        problems.add("--ip reserves an address, but for which machine?", "name it with --mac");
+    }
+    if settings.password.is_some() && settings.password_file.is_some() {
+        problems.add("--password and --password-file both give the password", "leave one of them out");
+    }
+    let interface = problems.take(local.interface);
+    let distro = problems.take(local.distro);
+    let arch = settings.arch.unwrap_or(Arch::X86_64);
+    let password = settings.password.and_then(|hash| {
+        let hint = "quote it: the shell takes $ for its own; --password-file takes the password itself";
+        problems.take(hash.map_err(|error| Hinted::new(format!("--password: {error}"), hint)))
+    });
+    let password_file = local.password.and_then(|password| problems.take(password));
+    let ssh_keys = problems.take(local.ssh_keys).unwrap_or_default();
+    let append_answers = local.append_answers.and_then(|text| problems.take(text));
+    let extra_keys = local.keyrings.into_iter().filter_map(|key| problems.take(key)).collect();
+    let host = Host { mac: settings.mac, address: settings.ip, hostname: settings.hostname };
+    problems.take(distro_check::host(&host));
+    for arg in &settings.kernel_args {
+        problems.take(distro_check::kernel_arg(arg));
+    }
+    let default_flavour = distro.as_ref().map(|distro| distro.default_flavour.clone()).unwrap_or_default();
+    let recipe = InstallRecipe {
+        locale: "en_US.UTF-8".to_owned(),
+        keymap: "us".to_owned(),
+        timezone: "UTC".to_owned(),
+        root_password: password.or(password_file),
+        ssh_keys,
+        flavour: settings.flavour.unwrap_or(default_flavour),
+        packages: settings.packages,
+        disk: settings.disk.unwrap_or_default(),
+        layout: settings.part.unwrap_or_default(),
+    };
+    if let Some(distro) = &distro {
+        check_distro(distro, arch, &recipe, &mut problems);
+    }
+    match (problems.0.is_empty(), interface, distro) {
+        (true, Some(interface), Some(distro)) => Ok(Draft {
+            version: settings.version,
+            arch,
+            interface,
+            network,
+            http_port: settings.http_port.unwrap_or(DEFAULT_HTTP_PORT),
+            prefix: settings.prefix.unwrap_or(local.default_prefix),
+            host,
+            recipe,
+            kernel_args: settings.kernel_args,
+            append_answers,
+            extra_keys,
+            offline: settings.offline,
+            distro,
+        }),
+        _ => Err(problems),
+    }
+}
+
+impl Draft {
+    /// The plan, now that the release is known.
+    pub fn with_release(self, release: Release) -> Plan {
+        Plan {
+            interface: self.interface,
+            network: self.network,
+            http_port: self.http_port,
+            journal: self.prefix.join("journal.jsonl"),
+            prefix: self.prefix,
+            release,
+            host: self.host,
+            recipe: self.recipe,
+            kernel_args: self.kernel_args,
+            append_answers: self.append_answers,
+            extra_keys: self.extra_keys,
+            offline: self.offline,
+        }
+    }
+}
+
+/// Checks what depends on the distribution.
+fn check_distro(distro: &Distro, arch: Arch, recipe: &InstallRecipe, problems: &mut Problems) {
+    if !distro.arches.contains_key(&arch) {
+        let known: Vec<_> = distro.arches.keys().map(ToString::to_string).collect();
+        problems.add(format!("{} is not known for --arch {arch}", distro.name), format!("use {}", known.join(" or ")));
+    }
+    problems.0.extend(distro_check::recipe(distro, recipe));
+}

@@ -1,0 +1,59 @@
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use ipnet::Ipv4Net;
+use url::Url;
+
+use crate::model::{Arch, Disk, Layout, Mac, ParseError, PasswordHash};
+
+/// What the operator asked for, each value already of its type but none yet checked against the others.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `--interface`
+    pub interface: Option<String>,
+    /// `--network`
+    pub network: Option<Ipv4Net>,
+    /// `--router`: our address with the length of its network.
+    pub router: Option<Ipv4Net>,
+    /// `--dns`
+    pub dns: Vec<Ipv4Addr>,
+    /// `--http-port`
+    pub http_port: Option<u16>,
+    /// `--prefix`
+    pub prefix: Option<PathBuf>,
+    /// `--distro`
+    pub distro: Option<String>,
+    /// `--version`
+    pub version: Option<String>,
+    /// `--arch`
+    pub arch: Option<Arch>,
+    /// `--flavour`
+    pub flavour: Option<String>,
+    /// `--mirror`
+    pub mirror: Option<Url>,
+    /// `--mac`
+    pub mac: Option<Mac>,
+    /// `--ip`
+    pub ip: Option<Ipv4Addr>,
+    /// `--hostname`
+    pub hostname: Option<String>,
+    /// `--password`: a crypt hash, or why what was given is none.
+    pub password: Option<Result<PasswordHash, ParseError>>,
+    /// `--password-file`
+    pub password_file: Option<PathBuf>,
+    /// `--ssh-key`: a key, or a file of keys.
+    pub ssh_keys: Vec<String>,
+    /// `--packages`
+    pub packages: Vec<String>,
+    /// `--part`
+    pub part: Option<Layout>,
+    /// `--disk`
+    pub disk: Option<Disk>,
+    /// `--kernel-args`
+    pub kernel_args: Vec<String>,
+    /// `--append-answers`
+    pub append_answers: Option<PathBuf>,
+    /// `--keyring`
+    pub keyrings: Vec<PathBuf>,
+    /// `--offline`
+    pub offline: bool,
+}
