@@ -22,6 +22,7 @@
 //! `serve` → `cli`. `dhcp`, `tftp` and `http` never import each other. clap lives only in `cli`; tokio, the environment, the
 //! wall clock and child processes only where I/O lives: pure code is given `now`.
 
+pub mod boot;
 pub mod distro;
 pub mod events;
 pub mod model;
