@@ -1,0 +1,308 @@
+//! The DHCP server against real clients.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use ipnet::Ipv4Net;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use provisioner::{
+    dhcp::{self, Config, Desk, Granted},
+    model::{BootPlan, BootRequest, BootSpec, Hinted, Mac, Stage},
+    plan::Network,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    process::Child,
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::guard::Lan;
+
+/// Longer than any client waits; only a failing test takes it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tells the test what was leased; panics over the first messages, as many as the test wants.
+struct Reception {
+    leased: mpsc::UnboundedSender<Granted>,
+    panics: AtomicU32,
+}
+
+impl Desk for Reception {
+    fn serves(&self, _: Mac) -> bool {
+        let left = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(left.is_err(), "a panic that the test asked for");
+        true
+    }
+
+    fn decide(&self, request: &BootRequest) -> BootPlan {
+        unreachable!("no client of these tests boots, yet {request:?} was asked")
+    }
+
+    fn boot_file(&self, _: &BootSpec, _: Mac) -> Option<String> {
+        None
+    }
+
+    fn leased(&self, lease: &Granted) {
+        let _ = self.leased.send(lease.clone());
+    }
+}
+
+/// A running server, and what it leases.
+struct Serving {
+    leased: mpsc::UnboundedReceiver<Granted>,
+    task: AbortOnDropHandle<anyhow::Result<()>>,
+}
+
+impl Serving {
+    /// Serves `subnet` at the server's end of `lan`, as its first address.
+    async fn start(lan: &Lan, subnet: &str, panics: u32) -> Self {
+        let config = config(subnet);
+        let (router, length) = (config.network.router, config.network.subnet.prefix_len());
+        let (sender, leased) = mpsc::unbounded_channel();
+        let desk = Arc::new(Reception { leased: sender, panics: panics.into() });
+        // Bound before the interface has its address, as at start-up.
+        let server = bound(lan, &config, desk).await;
+        lan.server_ip(&["addr", "flush", "dev", Lan::SERVER_END]);
+        lan.server_ip(&["addr", "add", &format!("{router}/{length}"), "dev", Lan::SERVER_END]);
+        Self { leased, task: AbortOnDropHandle::new(tokio::spawn(server.run())) }
+    }
+
+    async fn granted(&mut self) -> Granted {
+        timeout(PATIENCE, self.leased.recv()).await.expect("a client asks in time").expect("the server runs")
+    }
+
+    /// Ends it; its port is free then.
+    async fn stop(self) {
+        self.task.abort();
+        let ended = self.task.await;
+        assert!(ended.is_err_and(|ended| ended.is_cancelled()), "nothing but us ended it");
+    }
+
+    /// The next that another machine is granted: an impatient client may have repeated its last request.
+    async fn granted_to_other_than(&mut self, mac: Mac) -> Granted {
+        loop {
+            let granted = self.granted().await;
+            if granted.mac != mac {
+                return granted;
+            }
+        }
+    }
+}
+
+/// A server on a port that is free, or will be at once: a process that another test starts at this moment holds a copy of
+/// the last server's socket until it is another program, and nothing tells when.
+async fn bound(lan: &Lan, config: &Config, desk: Arc<Reception>) -> dhcp::Server {
+    let bind = async {
+        loop {
+            match dhcp::bind(&lan.server_place(), config.clone(), desk.clone()) {
+                Ok(server) => return server,
+                Err(error) => eprintln!("{error:#}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, bind).await.expect("a free port")
+}
+
+fn config(subnet: &str) -> Config {
+    let subnet: Ipv4Net = subnet.parse().expect("a network");
+    let router = subnet.hosts().next().expect("a network with hosts");
+    let network = Network { subnet, router, dns: vec![Ipv4Addr::new(9, 9, 9, 9)] };
+    Config { interface: Lan::SERVER_END.to_owned(), network, reservation: None, known: Vec::new() }
+}
+
+/// A client process, killed at the end, and the lines that it prints.
+struct Client<R> {
+    process: Child,
+    lines: Lines<BufReader<R>>,
+}
+
+impl<R: AsyncRead + Unpin> Client<R> {
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.id().expect("it runs");
+        kill(Pid::from_raw(pid as i32), signal).expect("it is our child");
+    }
+
+    async fn ends(mut self) {
+        timeout(PATIENCE, self.process.wait()).await.expect("it ends in time").expect("it is our child");
+    }
+
+    /// The next line with `text` in it.
+    async fn says(&mut self, text: &str) -> String {
+        let find = async {
+            while let Some(line) = self.lines.next_line().await.expect("readable output") {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the client ended before it said {text:?}")
+        };
+        timeout(PATIENCE, find).await.unwrap_or_else(|_| panic!("the client never said {text:?}"))
+    }
+}
+
+/// What udhcpc runs at every change: it configures the address and prints what it was told.
+const SCRIPT: &str = "#!/bin/sh
+case $1 in
+deconfig) ip addr flush dev $interface ;;
+bound | renew) ip addr replace $ip/$mask dev $interface ;;
+esac
+echo $1 ip=$ip/$mask router=$router dns=$dns lease=$lease server=$serverid boot=$siaddr/$boot_file/$tftp/$bootfile.
+";
+
+fn udhcpc(lan: &Lan, folder: &Path) -> Client<tokio::process::ChildStdout> {
+    let script = folder.join("script");
+    fs::write(&script, SCRIPT).expect("a temporary folder");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    let mut command = lan.client("udhcpc");
+    command.args(["-f", "-i", Lan::CLIENT_END, "-t", "20", "-T", "1", "-x", "hostname:bare-1", "-s"]).arg(&script);
+    let mut process = spawn(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+    Client { process, lines }
+}
+
+/// dhcpcd until it has an address, with its leases in `folder`, changing nothing outside its namespaces: `ip netns exec` gives it mounts of its own.
+fn dhcpcd(lan: &Lan, folder: &Path) -> Client<tokio::process::ChildStderr> {
+    let mut command = lan.client("sh");
+    let script =
+        "mount --bind $0 /var/lib/dhcpcd && mount -t tmpfs run /run && exec dhcpcd -1 -4 -B -d -A -L -c /bin/true eth0";
+    command.args(["-c", script]).arg(folder);
+    let mut process = spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+    Client { process, lines }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let command = std::mem::replace(command, Command::new("true"));
+    tokio::process::Command::from(command).kill_on_drop(true).stdin(Stdio::null()).spawn().expect("an installed client")
+}
+
+#[tokio::test]
+async fn udhcpc_is_leased_an_address_renews_and_releases_it() {
+    let Some(lan) = Lan::make(&["udhcpc"]) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // One address to give: that another client gets it shows that it was released.
+    let mut serving = Serving::start(&lan, "192.168.42.0/30", 0).await;
+    let address = Ipv4Addr::new(192, 168, 42, 2);
+    let told = "ip=192.168.42.2/30 router=192.168.42.1 dns=9.9.9.9 lease=3600 server=192.168.42.1 boot=///.";
+
+    let mut client = udhcpc(&lan, folder.path());
+    let granted = serving.granted().await;
+    assert_eq!((granted.address, granted.stage), (address, Stage::Os));
+    assert_eq!((granted.hostname.as_deref(), granted.boot), (Some("bare-1"), None));
+    assert_eq!(client.says("bound").await, format!("bound {told}"));
+    let neighbours = lan.server_ip(&["neigh", "show", "dev", Lan::SERVER_END]);
+    let entry = format!("192.168.42.2 lladdr {} ", granted.mac);
+    assert!(neighbours.contains(&entry), "unicast without ARP to the client: {neighbours}");
+
+    client.signal(Signal::SIGUSR1);
+    assert_eq!(client.says("renew").await, format!("renew {told}"));
+    assert_eq!(serving.granted().await.mac, granted.mac);
+
+    client.signal(Signal::SIGUSR2);
+    client.says("deconfig").await;
+    drop(client);
+    lan.client_ip(&["link", "set", Lan::CLIENT_END, "address", "02:00:00:00:00:99"]);
+    let mut client = udhcpc(&lan, folder.path());
+    assert_eq!(client.says("bound").await, format!("bound {told}"));
+    assert_eq!(serving.granted_to_other_than(granted.mac).await.mac, Mac([2, 0, 0, 0, 0, 0x99]));
+}
+
+#[tokio::test]
+async fn dhcpcd_is_leased_an_address_and_told_when_it_is_of_another_network() {
+    let Some(lan) = Lan::make(&["dhcpcd"]) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
+    let mut client = dhcpcd(&lan, folder.path());
+    let first = serving.granted().await.address;
+    client.says(&format!("leased {first} for 3600 seconds")).await;
+    client.ends().await;
+
+    // Our restart, with the same network: it asks for what it had (INIT-REBOOT), and keeps it.
+    serving.stop().await;
+    let mut serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
+    let mut client = dhcpcd(&lan, folder.path());
+    client.says(&format!("rebinding lease of {first}")).await;
+    client.says(&format!("leased {first} for 3600 seconds")).await;
+    assert_eq!(serving.granted().await.address, first);
+    client.ends().await;
+
+    // Our restart, with another network.
+    serving.stop().await;
+    let mut serving = Serving::start(&lan, "10.77.0.0/24", 0).await;
+    let mut client = dhcpcd(&lan, folder.path());
+    client.says(&format!("rebinding lease of {first}")).await;
+    client.says("NAK").await;
+    let second = serving.granted().await.address;
+    assert_eq!(second.octets()[..3], [10, 77, 0]);
+    client.says(&format!("leased {second} for 3600 seconds")).await;
+}
+
+#[tokio::test]
+async fn a_panic_over_one_message_costs_that_message_only() {
+    let Some(lan) = Lan::make(&["udhcpc"]) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut serving = Serving::start(&lan, "192.168.42.0/24", 2).await;
+    let mut client = udhcpc(&lan, folder.path());
+    client.says("bound").await;
+    assert_eq!(serving.granted().await.stage, Stage::Os);
+}
+
+#[tokio::test]
+async fn another_server_is_found_by_its_offer() {
+    let Some(lan) = Lan::make(&[]) else { return };
+    let probe = |wait| {
+        let place = lan.client_place();
+        async move { dhcp::other_server(&place, Lan::CLIENT_END, Mac([2, 0, 0, 0, 0, 7]), wait).await.expect("a link") }
+    };
+    assert_eq!(probe(Duration::from_millis(200)).await, None, "nobody there");
+    let serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
+    assert_eq!(probe(PATIENCE).await, Some(Ipv4Addr::new(192, 168, 42, 1)));
+
+    let client = lan.client_place().run(|| std::net::UdpSocket::bind("0.0.0.0:68")).expect("a free port");
+    assert_eq!(probe(PATIENCE).await, None, "a DHCP client has the port: we cannot know");
+    drop((client, serving));
+
+    let nowhere = dhcp::other_server(&lan.client_place(), "eth9", Mac([2, 0, 0, 0, 0, 7]), PATIENCE).await;
+    let error = nowhere.expect_err("no such interface");
+    assert!(error.downcast_ref::<Hinted>().is_some_and(|error| error.what.contains("eth9")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_the_holder() {
+    let Some(lan) = Lan::make(&[]) else { return };
+    let bind = || {
+        let desk = Arc::new(Reception { leased: mpsc::unbounded_channel().0, panics: 0.into() });
+        dhcp::bind(&lan.server_place(), config("192.168.42.0/24"), desk)
+    };
+    let first = bind().expect("a free port");
+    let error = bind().err().expect("the port is taken");
+    let hinted = error.downcast_ref::<Hinted>().expect("a remedy");
+    let holder = format!("(pid {})", std::process::id());
+    assert!(hinted.what.starts_with("UDP port 67 (DHCP) on lan0 is taken by "), "{hinted:?}");
+    assert!(hinted.what.ends_with(&holder) && hinted.hint.contains("stop that DHCP server"), "{hinted:?}");
+    drop(first);
+    bind().expect("the port is free again");
+
+    // A server on another interface, such as libvirt's dnsmasq, is in nobody's way.
+    lan.server_ip(&["link", "add", "other0", "type", "bridge"]);
+    let elsewhere = Config { interface: "other0".to_owned(), ..config("192.168.43.0/24") };
+    let desk = || Arc::new(Reception { leased: mpsc::unbounded_channel().0, panics: 0.into() });
+    let _there = dhcp::bind(&lan.server_place(), elsewhere, desk()).expect("a free port");
+    bind().expect("a port of this interface");
+}
