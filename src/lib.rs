@@ -30,3 +30,4 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod sudo;
+pub mod tftp;

@@ -1,3 +1,4 @@
 //! Tests that need no privilege: loopback, temporary folders, real clients on high ports.
 
 mod answers;
+mod tftp;
