@@ -26,6 +26,7 @@ pub mod boot;
 pub mod dhcp;
 pub mod distro;
 pub mod events;
+pub mod fetch;
 pub mod model;
 pub mod net;
 pub mod plan;

@@ -1,4 +1,5 @@
 //! Tests that need no privilege: loopback, temporary folders, real clients on high ports.
 
 mod answers;
+mod fetch;
 mod tftp;

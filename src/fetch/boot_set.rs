@@ -1,0 +1,284 @@
+//! The boot files of a release on the disk: `<prefix>/boot/<uid>/`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::{
+    archive::{Archive, Outdated},
+    digest,
+    download::{DownloadError, part_of},
+    keyring::Keyring,
+    manifest::{Entry, Manifest},
+    openpgp::day,
+    refresh::{Fresh, describe, refresh},
+    store::{Store, blocking},
+};
+use crate::{
+    distro::{Artifact, Release},
+    model::{Hinted, Sha256Digest},
+};
+
+/// How often a provisioner asks whether another one is done with the cache.
+const LOCK_PAUSE: Duration = Duration::from_millis(250);
+
+/// What is to be obtained, from where, and who is believed.
+pub struct Request<'a> {
+    /// The release whose artifacts are wanted, from its main archive.
+    pub release: &'a Release,
+    /// Who may sign the archive's metadata.
+    pub keyring: &'a Keyring,
+    /// `<prefix>/boot`.
+    pub folder: &'a Path,
+    /// The client to fetch with.
+    pub client: &'a reqwest::Client,
+    /// Use the cache and ask nobody.
+    pub offline: bool,
+    /// Now: what keys, signatures and metadata are judged by.
+    pub now: Timestamp,
+}
+
+/// The verified boot files of a release.
+#[derive(Debug, Clone)]
+pub struct BootSet {
+    files: BTreeMap<String, VerifiedFile>,
+    provenance: String,
+}
+
+/// A file whose every byte is what a trusted signature vouches for, as of when the set was obtained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedFile {
+    /// The name it is served by.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// Where it comes from and who signed for it, for people.
+    pub origin: String,
+}
+
+impl BootSet {
+    /// The file that is served by this name.
+    pub fn file(&self, name: &str) -> Option<&VerifiedFile> {
+        self.files.get(name)
+    }
+
+    /// All files, by name.
+    pub fn files(&self) -> impl Iterator<Item = &VerifiedFile> {
+        self.files.values()
+    }
+
+    /// What vouches for the set: `Debian 13.7, signed by …`, or `cached, verified on …: mirror cannot be reached`.
+    pub fn provenance(&self) -> &str {
+        &self.provenance
+    }
+
+    fn new(cache: &Cache, entries: BTreeMap<String, Entry>, provenance: String) -> Self {
+        let file = |(name, entry): (String, Entry)| {
+            let Entry { size, sha256, origin, .. } = entry;
+            (name.clone(), VerifiedFile { path: cache.path(&name), name, size, sha256, origin })
+        };
+        Self { files: entries.into_iter().map(file).collect(), provenance }
+    }
+}
+
+/// Makes every boot file of the release current and verified in the cache. `say` is given one line at a time.
+///
+/// The archive is asked what is current; files of the cache that still are stay, after their bytes were hashed again. When
+/// the mirror cannot be reached, a complete cache is used as it is. Runs of several processes on one folder take turns.
+///
+/// # Errors
+/// Whatever does not verify; a mirror that cannot be reached (or `offline`) while the cache is not complete.
+pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<BootSet> {
+    let release = request.release;
+    // Two loaders may share a file.
+    let mut names = BTreeSet::new();
+    let artifacts: Vec<_> = release.artifacts().filter(|artifact| names.insert(&artifact.name)).collect();
+    let cache = Cache::lock(request.folder, &release.uid(), say).await?;
+    let cached = cache.check(&artifacts).await?;
+    if request.offline {
+        let set = cached.complete(&cache, "--offline");
+        return set.map_err(|why| Hinted::new(why, "run once without --offline to fetch the boot files").into());
+    }
+    for broken in &cached.broken {
+        say(&format!("{broken}: fetching it again"));
+    }
+    match online(request, &artifacts, &cache, &cached, say).await {
+        Ok(set) => Ok(set),
+        Err(error) => {
+            let Some(reason) = why_not_current(&error) else { return Err(error) };
+            let set = cached.complete(&cache, reason).map_err(|why| {
+                let mirror = &release.archive().url;
+                let hint = format!("check that this machine reaches {mirror}, or take another mirror (--mirror)");
+                error.context(Hinted::new(format!("{why}; fetching from {mirror} failed"), hint))
+            })?;
+            say(&format!("using the boot files of {}: {}", release.uid(), set.provenance()));
+            Ok(set)
+        }
+    }
+}
+
+/// Whether an error means only that nothing newer can be learnt, so that a complete cache will do.
+fn why_not_current(error: &anyhow::Error) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(DownloadError::Unreachable { .. }) => Some("mirror cannot be reached"),
+        _ => error.downcast_ref::<Outdated>().map(|_| "the mirror is older than that"),
+    }
+}
+
+async fn online(
+    request: &Request<'_>,
+    artifacts: &[&Artifact],
+    cache: &Cache,
+    cached: &Cached,
+    say: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<BootSet> {
+    let release = request.release;
+    let store =
+        Store::open(cache.folder.join(".fetch")).with_context(|| format!("preparing {}", cache.folder.display()))?;
+    let known = cached.manifest.as_ref().map(|manifest| manifest.suites.clone()).unwrap_or_default();
+    let mut archive = Archive::new(release, request.keyring, request.client, request.now, store.clone(), known);
+    let fresh = refresh(&mut archive, artifacts, &cached.intact, say).await?;
+    let suites = archive.stamps();
+    let main = suites.get(&release.codename).or_else(|| suites.values().next());
+    let provenance = main.map_or_else(String::new, |suite| {
+        format!("{} {}, signed by {}", release.distro.name, suite.version, suite.signer)
+    });
+    let manifest = Manifest { verified_at: request.now, suites, files: fresh.entries.clone() };
+    cache.publish(store, manifest, &fresh, archive.digests()).await?;
+    Ok(BootSet::new(cache, fresh.entries, provenance))
+}
+
+/// The folder of one release, held against other provisioners while this lives.
+struct Cache {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Cache {
+    async fn lock(boot: &Path, uid: &str, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        let (folder, lock) = (boot.join(uid), boot.join(format!("{uid}.lock")));
+        let open = || {
+            std::fs::create_dir_all(&folder)?;
+            File::options().create(true).truncate(false).write(true).open(&lock)
+        };
+        let file = open().with_context(|| format!("preparing {}", folder.display()))?;
+        let mut waits = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { folder, _lock: file }),
+                Err(TryLockError::WouldBlock) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        say(&format!("waiting for another provisioner that is filling {}", folder.display()));
+                    }
+                    // Asked again and again, because a thread that waits in the kernel could not be cancelled.
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("locking {}", lock.display()));
+                }
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Hashes what the manifest says is here.
+    async fn check(&self, artifacts: &[&Artifact]) -> anyhow::Result<Cached> {
+        let path = self.path("manifest.json");
+        let manifest = Manifest::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut cached = Cached { manifest, intact: BTreeMap::new(), broken: Vec::new(), absent: Vec::new() };
+        for artifact in artifacts {
+            // A file from a source that is not asked any more is not the file that is wanted.
+            let known = cached.manifest.as_ref().and_then(|manifest| manifest.files.get(&artifact.name));
+            let known = known.filter(|entry| artifact.sources.iter().any(|source| describe(source) == entry.source));
+            let (name, path) = (artifact.name.clone(), self.path(&artifact.name));
+            let Some(entry) = known.cloned() else {
+                cached.absent.push(name);
+                continue;
+            };
+            let hashed = path.clone();
+            match blocking(move || digest::of_file(&hashed)).await {
+                Ok((_, sha256)) if sha256 == entry.sha256 => drop(cached.intact.insert(name, entry)),
+                Ok((_, sha256)) => cached.broken.push(format!(
+                    "{} is damaged: its SHA-256 is {sha256} instead of {}",
+                    path.display(),
+                    entry.sha256
+                )),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => cached.absent.push(name),
+                Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+            }
+        }
+        Ok(cached)
+    }
+
+    /// Gives the fetched files their names, all together, and writes the manifest.
+    async fn publish(
+        &self,
+        store: Store,
+        manifest: Manifest,
+        fresh: &Fresh,
+        keep: HashSet<Sha256Digest>,
+    ) -> anyhow::Result<()> {
+        let file = |name: &String| (store.path(fresh.entries[name].sha256), self.path(name));
+        let files: Vec<_> = fresh.fetched.iter().map(file).collect();
+        let folder = self.folder.clone();
+        blocking(move || {
+            for (from, to) in &files {
+                let part = part_of(to);
+                // A link, since two names may have one content; a copy where the file system knows no links.
+                let _ = std::fs::remove_file(&part);
+                std::fs::hard_link(from, &part)
+                    .or_else(|_| std::fs::copy(from, &part).and_then(|_| File::open(&part)?.sync_all()))
+                    .with_context(|| format!("writing {}", part.display()))?;
+            }
+            for (_, to) in &files {
+                std::fs::rename(part_of(to), to).with_context(|| format!("writing {}", to.display()))?;
+            }
+            manifest.write(&folder.join("manifest.json"))?;
+            File::open(&folder)?.sync_all().with_context(|| format!("writing {}", folder.display()))?;
+            store.prune(&keep);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What the cache holds, before anybody was asked.
+struct Cached {
+    manifest: Option<Manifest>,
+    /// Files whose bytes are what the manifest says.
+    intact: BTreeMap<String, Entry>,
+    /// Files whose bytes are not, as a sentence.
+    broken: Vec<String>,
+    /// Names of files that are not here.
+    absent: Vec<String>,
+}
+
+impl Cached {
+    /// The set as it lies in the cache, or what it lacks.
+    fn complete(&self, cache: &Cache, reason: &str) -> Result<BootSet, String> {
+        if let Some(broken) = self.broken.first() {
+            return Err(broken.clone());
+        }
+        match &self.manifest {
+            Some(manifest) if self.absent.is_empty() => {
+                let provenance = format!("cached, verified on {}: {reason}", day(&manifest.verified_at));
+                Ok(BootSet::new(cache, self.intact.clone(), provenance))
+            }
+            _ => Err(format!("the cache {} lacks {}", cache.folder.display(), self.absent.join(", "))),
+        }
+    }
+}
