@@ -2,4 +2,5 @@
 
 mod answers;
 mod fetch;
+mod mirror;
 mod tftp;

@@ -1,0 +1,247 @@
+//! The caching mirror: the archives of the plan, below `/mirror/<id>/…`, fetched once and kept.
+//!
+//! A request becomes a `Route` (pure: which archive, which file, can it change). What cannot change and is stored is served
+//! without asking anybody. Everything else is a *flight*: one task per file that talks to upstream, however many clients want
+//! that file. It writes to a file without a name and says how far it is; every client reads that file at an own pace, from
+//! the page cache, waiting where the bytes end. A client that leaves ends nothing, a slow one holds nobody up.
+//!
+//! What holds at every moment:
+//!
+//! - One file, one key: the archive's id and the full path below its root.
+//! - A stored body is a whole one: it gets its name after its length (and its digest, where its name tells one) was found
+//!   right and the disk has it.
+//! - A client never takes a piece for the whole. The last byte, or the end of a body without a length, is given out after the
+//!   verdict; when a fetch fails, the connections of its readers break.
+//! - Only upstream's own 404 becomes a 404.
+//!
+//! Without a digest in its name a file is as upstream sent it: the installers check what they fetch by the archive's signature.
+
+mod answer;
+mod download;
+mod entity;
+mod flight;
+mod refusal;
+mod route;
+mod store;
+mod upstream;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::ensure;
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+use futures_util::stream;
+
+use self::{
+    answer::Answer,
+    entity::{Entity, Reader},
+    flight::{Flights, Outcome},
+    refusal::Refusal,
+    route::route,
+    store::Store,
+    upstream::Wanted,
+};
+use crate::distro::Mirror;
+
+/// Told of every response, once, when its body ended or broke.
+pub type OnServed = Arc<dyn Fn(IpAddr, &Served) + Send + Sync>;
+
+/// What a client was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Id of the archive; empty if the request was for none.
+    pub mirror: String,
+    /// Path below its root, normalised; as it came if there is no such archive or it is no path.
+    pub path: String,
+    /// Bytes of the body that were handed to the connection.
+    pub bytes: u64,
+    /// Whether that was all of the body. The last bytes may still be on their way.
+    pub complete: bool,
+    /// HTTP status.
+    pub status: u16,
+}
+
+/// What a mirror needs.
+pub struct Config {
+    /// The archives. Nothing else is fetched.
+    pub mirrors: Vec<Mirror>,
+    /// Where files are kept; made if missing.
+    pub folder: PathBuf,
+    /// Talks to upstream.
+    pub client: reqwest::Client,
+    /// Never ask upstream.
+    pub offline: bool,
+    /// Tasks that talk to upstream run here: it may be in another network namespace than the clients.
+    pub upstream: tokio::runtime::Handle,
+    /// Told of every response.
+    pub on_served: OnServed,
+}
+
+/// The caching mirror. Cheap to clone.
+#[derive(Clone)]
+pub struct Proxy(Arc<Shared>);
+
+struct Shared {
+    mirrors: Vec<Mirror>,
+    flights: Arc<Flights>,
+    offline: bool,
+    on_served: OnServed,
+    stale: AtomicU64,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("mirrors", &self.0.mirrors).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Opens the store and removes what killed runs left half-written.
+    pub fn open(config: Config) -> anyhow::Result<Self> {
+        let Config { mirrors, folder, client, offline, upstream, on_served } = config;
+        for Mirror { id, .. } in &mirrors {
+            // The store keeps its own files beside the mirrors' folders, with names that begin with a dot.
+            let plain = !id.is_empty() && !id.starts_with('.') && !id.contains(['/', '%', '\\']);
+            ensure!(plain, "the mirror id {id:?} is not a plain file name");
+        }
+        let flights = Arc::new(Flights::new(Arc::new(Store::open(&folder)?), client, upstream));
+        Ok(Self(Arc::new(Shared { mirrors, flights, offline, on_served, stale: AtomicU64::new(0) })))
+    }
+
+    /// How many requests were answered with a stored copy because upstream could not be asked about it.
+    pub fn stale_answers(&self) -> u64 {
+        self.0.stale.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything that is being fetched is in the store, or given up: for an orderly end. What is still under way
+    /// when the program ends is fetched again by the next run.
+    pub async fn landed(&self) {
+        self.0.flights.landed().await;
+    }
+
+    /// Answers a request for `path`: what follows `/mirror/`, still percent-encoded, without a query.
+    ///
+    /// It is ready as soon as upstream has answered; the body follows while it arrives. A body that errs must break the
+    /// connection, as hyper does. The body of a `HEAD` is empty and its `Content-Length` is the file's.
+    pub async fn handle(&self, client: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+        let (served, outcome) = match route(&self.0.mirrors, path) {
+            Err(reject) => (Served::of("", path), Err(reject.into())),
+            Ok(route) => {
+                let mirror = &self.0.mirrors[route.mirror];
+                let outcome = self.find(method, Wanted::new(mirror, &route)).await;
+                (Served::of(&mirror.id, &route.path), outcome)
+            }
+        };
+        let receipt = Receipt { proxy: self.clone(), client, served };
+        match outcome {
+            Ok(entity) => self.give(method, headers, &entity, receipt),
+            Err(refusal) => refuse(method, refusal, receipt),
+        }
+    }
+
+    /// The file, from wherever it has to come.
+    async fn find(&self, method: &Method, wanted: Wanted) -> Outcome {
+        let flights = &self.0.flights;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Refusal::method());
+        }
+        if self.0.offline {
+            return flights.stored(&wanted).await?.ok_or_else(|| Refusal::offline(&wanted));
+        }
+        match flights.settled(&wanted).await? {
+            Some(entity) => Ok(entity),
+            None => flights.join(wanted).await,
+        }
+    }
+
+    fn give(&self, method: &Method, request: &HeaderMap, entity: &Entity, receipt: Receipt) -> Response {
+        if entity.stale {
+            self.0.stale.fetch_add(1, Ordering::Relaxed);
+        }
+        let answer = answer::decide(method, request, &entity.head, entity.length);
+        let (status, headers) = answer::headers(&answer, &entity.head, entity.length);
+        let body = match answer {
+            Answer::Whole if method == Method::GET => follow(entity.reader(None), receipt.with(status)),
+            Answer::Part(part) => follow(entity.reader(Some(part)), receipt.with(status)),
+            Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => whole(Bytes::new(), receipt.with(status)),
+        };
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
+}
+
+impl Served {
+    fn of(mirror: &str, path: &str) -> Self {
+        Self { mirror: mirror.to_owned(), path: path.to_owned(), bytes: 0, complete: false, status: 0 }
+    }
+}
+
+/// Reports a response when it is dropped: whatever ends a body, hyper drops it.
+struct Receipt {
+    proxy: Proxy,
+    client: IpAddr,
+    served: Served,
+}
+
+impl Receipt {
+    fn with(mut self, status: StatusCode) -> Self {
+        self.served.status = status.as_u16();
+        self
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        (self.proxy.0.on_served)(self.client, &self.served);
+    }
+}
+
+/// A body that follows a reader.
+fn follow(reader: Reader, receipt: Receipt) -> Body {
+    Body::from_stream(stream::unfold((reader, receipt), |(mut reader, mut receipt)| async move {
+        let news = reader.next().await.transpose();
+        match &news {
+            Some(Ok(chunk)) => {
+                receipt.served.bytes += chunk.len() as u64;
+                // hyper drops a body with a length after its last byte, without asking for the end.
+                receipt.served.complete = reader.finished();
+            }
+            None => receipt.served.complete = true,
+            Some(Err(_)) => {}
+        }
+        Some((news?, (reader, receipt)))
+    }))
+}
+
+/// A body that is there.
+fn whole(body: Bytes, mut receipt: Receipt) -> Body {
+    (receipt.served.bytes, receipt.served.complete) = (body.len() as u64, true);
+    body.into()
+}
+
+fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response {
+    let text = Bytes::from(format!("{text}\n"));
+    let length = HeaderValue::from(text.len());
+    let text = if method == Method::HEAD { Bytes::new() } else { text };
+    let mut response = Response::new(whole(text, receipt.with(status)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

@@ -1,0 +1,55 @@
+use axum::http::StatusCode;
+
+use super::{
+    route::Reject,
+    upstream::{Trouble, Wanted},
+};
+
+/// An answer without the file: a status and one line that says what and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub text: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, text: String) -> Self {
+        Self { status, text }
+    }
+
+    /// Not in the store, and upstream must not be asked.
+    pub fn offline(wanted: &Wanted) -> Self {
+        let text = format!("{} is not in the cache, and this provisioner runs offline", wanted.key);
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+
+    /// Upstream did not give it. Only upstream's own 404 is one.
+    pub fn upstream(wanted: &Wanted, trouble: &Trouble) -> Self {
+        let status = match trouble {
+            Trouble::Gone => StatusCode::NOT_FOUND,
+            Trouble::Broken(_) | Trouble::Final(_) => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, format!("fetching {}: {trouble}", wanted.origin()))
+    }
+
+    /// This machine's disk did not do its part.
+    pub fn store(error: &anyhow::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
+    }
+
+    /// The fetch ended without a word, as when the program is shutting down.
+    pub fn abandoned() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the fetch was abandoned".to_owned())
+    }
+
+    /// Only `GET` and `HEAD` read.
+    pub fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "the mirror is read with GET and HEAD only".to_owned())
+    }
+}
+
+impl From<Reject> for Refusal {
+    fn from(reject: Reject) -> Self {
+        Self::new(reject.status(), reject.to_string())
+    }
+}

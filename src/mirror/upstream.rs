@@ -1,0 +1,217 @@
+use std::{iter, time::Duration};
+
+use anyhow::{Context, anyhow};
+use axum::http::{
+    HeaderMap, StatusCode,
+    header::{
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+    },
+};
+use reqwest::{RequestBuilder, Response};
+use url::Url;
+
+use super::{
+    entity::Head,
+    route::{Class, Route},
+};
+use crate::{
+    distro::{Mirror, address},
+    model::Sha256Digest,
+};
+
+/// A file to be had from upstream.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// `<mirror id>/<path>`: its name in the store and in messages.
+    pub key: String,
+    /// Where upstream has it.
+    pub url: Url,
+    /// Whether its content can change.
+    pub class: Class,
+    /// What its content must hash to, where its name says so.
+    pub digest: Option<Sha256Digest>,
+}
+
+/// What upstream answered about a stored copy.
+#[derive(Debug)]
+pub(super) enum News {
+    /// It is still right.
+    NotModified,
+    /// Here is another.
+    Changed(Response),
+}
+
+/// Why upstream's answer is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// There is no such file.
+    #[error("there is no such file upstream")]
+    Gone,
+    /// The next try may go better.
+    #[error("{0:#}")]
+    Broken(anyhow::Error),
+    /// The next try would end the same.
+    #[error("{0:#}")]
+    Final(anyhow::Error),
+}
+
+impl Wanted {
+    /// The file of a route.
+    pub fn new(mirror: &Mirror, route: &Route) -> Self {
+        let (key, url) = (format!("{}/{}", mirror.id, route.path), address::below(&mirror.url, &route.path));
+        Self { key, url, class: route.class, digest: route.digest() }
+    }
+
+    /// `<key> from <host>`. The URL itself may hold a password.
+    pub fn origin(&self) -> String {
+        format!("{} from {}", self.key, self.url.host_str().unwrap_or("upstream"))
+    }
+}
+
+/// Pauses between tries: 3.75 s in all, well below what clients wait for.
+pub(super) fn pauses() -> impl Iterator<Item = Duration> {
+    iter::successors(Some(Duration::from_millis(250)), |pause| Some(*pause * 2)).take(4)
+}
+
+/// Asks for a file, once.
+pub(super) async fn open(client: &reqwest::Client, wanted: &Wanted) -> Result<Response, Trouble> {
+    found(send(client.get(wanted.url.clone())).await?)
+}
+
+/// Asks, once, whether a stored copy is still right.
+pub(super) async fn revalidate(client: &reqwest::Client, wanted: &Wanted, stored: &Head) -> Result<News, Trouble> {
+    let request = with(client.get(wanted.url.clone()), IF_NONE_MATCH, stored.etag.as_deref());
+    let response = send(with(request, IF_MODIFIED_SINCE, stored.last_modified.as_deref())).await?;
+    match response.status() {
+        StatusCode::NOT_MODIFIED => Ok(News::NotModified),
+        _ => found(response).map(News::Changed),
+    }
+}
+
+/// Asks, once, for what follows the first `offset` bytes of a file that began with `head` and has `length` bytes.
+///
+/// Returns the answer and how many of its first bytes are known already: an upstream without ranges begins again.
+///
+/// Bytes of two versions must never meet in one file. So the validators of the first answer must come again; only a file
+/// that cannot change may do without.
+pub(super) async fn resume(
+    client: &reqwest::Client,
+    wanted: &Wanted,
+    head: &Head,
+    length: Option<u64>,
+    offset: u64,
+) -> Result<(Response, u64), Trouble> {
+    // RFC 9110 §13.1.5: If-Range takes a strong ETag or a date.
+    let strong = head.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+    let validator = strong.or(head.last_modified.as_deref());
+    if validator.is_none() && wanted.class == Class::Volatile && offset > 0 {
+        return Err(Trouble::Final(anyhow!("it cannot be resumed: upstream gave it neither an ETag nor a date")));
+    }
+    let mut request = client.get(wanted.url.clone());
+    if offset > 0 {
+        request = with(request.header(RANGE, format!("bytes={offset}-")), IF_RANGE, validator);
+    }
+    let response = send(request).await?;
+    let headers = response.headers();
+    let (known, total) = match response.status() {
+        StatusCode::OK => (offset, content_length(headers)),
+        StatusCode::PARTIAL_CONTENT => {
+            let range = text(headers, CONTENT_RANGE).unwrap_or_default();
+            let from = format!("bytes {offset}-");
+            let total = range.strip_prefix(&from).and_then(|rest| rest.split_once('/')).map(|(_, total)| total.parse());
+            (0, total.ok_or_else(|| Trouble::Final(anyhow!("upstream sent the range {range:?} for {from:?}")))?.ok())
+        }
+        other => return Err(Trouble::Final(anyhow!("upstream answered {other} to a request for the rest"))),
+    };
+    // The answer to If-Range may leave out what the client is known to have (RFC 9110 §15.3.7).
+    let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+    let same = |then: &Option<String>, name: HeaderName| {
+        let now = text(headers, name);
+        then.is_none() || now == *then || partial && now.is_none()
+    };
+    let same =
+        same(&head.etag, ETAG) && same(&head.last_modified, LAST_MODIFIED) && (length.is_none() || total == length);
+    if same { Ok((response, known)) } else { Err(Trouble::Final(anyhow!("upstream changed it meanwhile"))) }
+}
+
+/// What an answer says of its file.
+pub(super) fn head(headers: &HeaderMap) -> Head {
+    Head {
+        etag: text(headers, ETAG),
+        last_modified: text(headers, LAST_MODIFIED),
+        content_type: text(headers, CONTENT_TYPE),
+    }
+}
+
+/// The length that an answer announces.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, CONTENT_LENGTH)?.parse().ok()
+}
+
+/// Whether a cut connection can be told from the end of the body (RFC 9112 §6.3).
+pub(super) fn is_delimited(headers: &HeaderMap) -> bool {
+    content_length(headers).is_some() || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Redirects are followed by the client, ten at most and to `http` and `https` only.
+async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
+    // Stored is what the archive has, not a compressed form of it.
+    let sent = request.header(ACCEPT_ENCODING, "identity").send().await;
+    // SECURITY: without its URL, which may hold a password.
+    let response = sent.map_err(reqwest::Error::without_url).map_err(|error| {
+        // Silence has lasted long enough for whoever waits; a refused or reset connection is quickly tried again.
+        let hopeless = error.is_timeout() || error.is_redirect() || error.is_builder();
+        let error = Err::<(), _>(error).context("asking upstream").expect_err("it is an error");
+        if hopeless { Trouble::Final(error) } else { Trouble::Broken(error) }
+    })?;
+    match response.status() {
+        StatusCode::NOT_FOUND => Err(Trouble::Gone),
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Err(Trouble::Broken(anyhow!("upstream answered {status}")))
+        }
+        _ => Ok(response),
+    }
+}
+
+fn found(response: Response) -> Result<Response, Trouble> {
+    match response.status() {
+        // Upstream led `…/name` to `…/name/`: a folder's listing is no file.
+        StatusCode::OK if response.url().path().ends_with('/') => Err(Trouble::Gone),
+        StatusCode::OK => Ok(response),
+        other => Err(Trouble::Final(anyhow!("upstream answered {other}"))),
+    }
+}
+
+fn with(request: RequestBuilder, name: HeaderName, value: Option<&str>) -> RequestBuilder {
+    match value {
+        Some(value) => request.header(name, value),
+        None => request,
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::route::route;
+
+    #[test]
+    fn every_spelling_of_a_request_asks_upstream_in_one() {
+        let mirrors = [Mirror { id: "d".into(), url: "http://a.test/debian".parse().expect("a URL") }];
+        for path in ["d/pool/g++_1%7e2%20x.deb", "d//pool/g%2b%2B_1~2%20x.deb"] {
+            let route = route(&mirrors, path).expect("a route");
+            assert_eq!(Wanted::new(&mirrors[0], &route).url.as_str(), "http://a.test/debian/pool/g++_1~2%20x.deb");
+        }
+    }
+
+    #[test]
+    fn messages_do_not_tell_the_upstream_password() {
+        let mirrors = [Mirror { id: "d".into(), url: "http://me:secret@a.test/".parse().expect("a URL") }];
+        let route = route(&mirrors, "d/a").expect("a route");
+        assert_eq!(Wanted::new(&mirrors[0], &route).origin(), "d/a from a.test");
+    }
+}

@@ -1,0 +1,153 @@
+//! A mirror on a folder of its own, in front of an upstream of the test.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, BodyDataStream},
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
+    response::Response,
+};
+use futures_util::StreamExt;
+use provisioner::{
+    distro::Mirror,
+    mirror::{Config, OnServed, Proxy, Served},
+};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::upstream::{Act, Asked, Upstream};
+
+pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub const DEB: &str = "debian/pool/main/h/hello/hello_2.10-3_amd64.deb";
+pub const IN_RELEASE: &str = "debian/dists/trixie/InRelease";
+
+pub struct Bench {
+    pub upstream: Upstream,
+    pub folder: tempfile::TempDir,
+    pub proxy: Proxy,
+    pub served: mpsc::UnboundedReceiver<Served>,
+}
+
+/// A response and, unless it broke, its body.
+#[derive(Debug)]
+pub struct Got {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Bench {
+    pub async fn start(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let (upstream, folder) = (Upstream::start(script).await, tempfile::tempdir().expect("a folder"));
+        let (on_served, served) = recorder();
+        let proxy = open(folder.path(), upstream.address, false, on_served);
+        Self { upstream, folder, proxy, served }
+    }
+
+    /// A second run of the provisioner on the same folder.
+    pub async fn reopen(&mut self, offline: bool) {
+        self.proxy.landed().await;
+        let (on_served, served) = recorder();
+        self.proxy = open(self.folder.path(), self.upstream.address, offline, on_served);
+        self.served = served;
+    }
+
+    pub async fn get(&self, path: &str) -> Got {
+        self.ask(Method::GET, path, &[]).await
+    }
+
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {
+        receive(self.request(method, path, headers).await).await
+    }
+
+    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        request(&self.proxy, method, path, headers).await
+    }
+
+    /// What the upstream was asked so far, as paths.
+    pub fn asked(&self) -> Vec<String> {
+        self.upstream.asked().into_iter().map(|asked| asked.path).collect()
+    }
+
+    pub fn is_stored(&self, key: &str) -> bool {
+        self.folder.path().join(key).exists()
+    }
+}
+
+pub async fn request(proxy: &Proxy, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+    let headers = headers.iter().map(|(name, value)| {
+        let name: HeaderName = name.parse().expect("a header name");
+        (name, HeaderValue::from_str(value).expect("a header value"))
+    });
+    proxy.handle(CLIENT, &method, path, &headers.collect()).await
+}
+
+pub async fn receive(response: Response) -> Got {
+    let (head, body) = response.into_parts();
+    Got { status: head.status, headers: head.headers, body: drain(body.into_data_stream()).await }
+}
+
+/// The rest of a body, if it ends rather than breaks.
+pub async fn drain(mut body: BodyDataStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.ok()?);
+    }
+    Some(bytes)
+}
+
+pub fn recorder() -> (OnServed, mpsc::UnboundedReceiver<Served>) {
+    let (send, receive) = mpsc::unbounded_channel();
+    let on_served = move |client, served: &Served| {
+        assert_eq!(client, CLIENT);
+        let _ = send.send(served.clone());
+    };
+    (Arc::new(on_served), receive)
+}
+
+/// Two archives below one upstream. Its silence counts as a stall after two seconds.
+pub fn open(folder: &Path, upstream: SocketAddr, offline: bool, on_served: OnServed) -> Proxy {
+    let mirrors = ["debian", "debian-security"]
+        .map(|id| Mirror { id: id.to_owned(), url: format!("http://{upstream}/{id}").parse().expect("a URL") });
+    // For the TLS provider that reqwest wants to find.
+    provisioner::fetch::client().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
+    open_on(mirrors.into(), client.build().expect("a client"), folder, offline, on_served)
+}
+
+pub fn open_on(
+    mirrors: Vec<Mirror>,
+    client: reqwest::Client,
+    folder: &Path,
+    offline: bool,
+    on_served: OnServed,
+) -> Proxy {
+    let (folder, upstream) = (folder.to_owned(), tokio::runtime::Handle::current());
+    Proxy::open(Config { mirrors, folder, client, offline, upstream, on_served }).expect("opened")
+}
+
+/// Puts a mirror on a port of loopback, below `/mirror/`.
+pub async fn listen(proxy: Proxy) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let answer = move |request: Request<Body>| {
+        let proxy = proxy.clone();
+        async move {
+            let path = request.uri().path().strip_prefix("/mirror/").unwrap_or_default();
+            proxy.handle(CLIENT, request.method(), path, request.headers()).await
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    address
+}
+
+/// Bytes of which no two places look alike.
+pub fn content(length: usize) -> Vec<u8> {
+    (0..length as u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).take(length).collect()
+}
