@@ -27,6 +27,7 @@ pub mod dhcp;
 pub mod distro;
 pub mod events;
 pub mod fetch;
+pub mod http;
 pub mod mirror;
 pub mod model;
 pub mod net;
