@@ -32,5 +32,7 @@ pub mod mirror;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod rehearse;
+pub mod serve;
 pub mod sudo;
 pub mod tftp;

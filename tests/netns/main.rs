@@ -3,3 +3,4 @@
 mod dhcp;
 mod guard;
 mod net;
+mod serve;

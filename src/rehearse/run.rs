@@ -1,0 +1,161 @@
+use std::{
+    future::Future,
+    io,
+    os::fd::AsRawFd,
+    pin::{Pin, pin},
+    process,
+};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Access, Options, Rehearsal, Report, StageTime, Vm, follow, follow::copy};
+use crate::{
+    model::{Hinted, Machine},
+    net::Place,
+    plan::Plan,
+};
+
+/// ^C, or another signal that asks this process to end, before the rehearsal had shown what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the rehearsal was interrupted; nothing of it is left")]
+pub struct Interrupted;
+
+/// Rehearses `plan`: runs it against a virtual machine until the system that installed itself there takes logins.
+///
+/// With [`Options::keep`] the machine then runs on until ^C. In the end there is no process, no network and no file of it
+/// left, except what [`Options::keep`] or a failure keeps for the operator.
+///
+/// # Errors
+/// [`Hinted`] for what this host lacks and for a rehearsal that failed (with the place of its console's transcript),
+/// [`Interrupted`].
+pub async fn run(plan: Plan, options: Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
+    let mut interrupted = pin!(interruption().context("listening for signals")?);
+    let uid = plan.release.uid();
+    let mut rehearsal = tokio::select! {
+        biased;
+        () = &mut interrupted => return Err(Interrupted.into()),
+        made = Rehearsal::set_up(plan, &options, say) => made?,
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = &mut interrupted => Err(Interrupted.into()),
+        outcome = perform(&rehearsal, &options, say) => outcome,
+    };
+    let outcome = match outcome {
+        Ok(Performance { vm, stages, machine }) => {
+            let report = Report { uid, firmware: options.firmware, stages, machine, access: Access::Gone };
+            end(vm, &mut rehearsal, report, interrupted, &options, say).await
+        }
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => Err(failed(&error, &mut rehearsal).into()),
+    };
+    match (outcome, rehearsal.tear_down().await) {
+        (Err(error), Err(second)) => {
+            tracing::error!("{second:#}");
+            Err(error)
+        }
+        (outcome, torn_down) => outcome.and_then(|report| torn_down.map(|()| report)),
+    }
+}
+
+/// A machine that has shown everything, and still runs.
+struct Performance {
+    vm: Vm,
+    stages: Vec<StageTime>,
+    machine: Machine,
+}
+
+/// Switches the machine on and follows it. After a failure its last words are told and it is off.
+async fn perform(rehearsal: &Rehearsal, options: &Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Performance> {
+    let news = rehearsal.registry().subscribe();
+    let mut vm = rehearsal.power_on().await?;
+    say(&format!("the virtual machine {} is on", rehearsal.mac()));
+    match follow(&mut vm, news, rehearsal.place(), options, say).await {
+        Ok(stages) => {
+            let machine = rehearsal.registry().machine(vm.mac()).context("looking for the machine's events")?;
+            Ok(Performance { vm, stages, machine })
+        }
+        Err(error) => {
+            say("the last lines of its console:");
+            vm.last_lines().for_each(|line| say(&format!("  {line}")));
+            vm.power_off().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Switches the machine off: now, or when it has been kept for long enough.
+async fn end(
+    vm: Vm,
+    rehearsal: &mut Rehearsal,
+    report: Report,
+    interrupted: Pin<&mut impl Future<Output = ()>>,
+    options: &Options,
+    say: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<Report> {
+    if !options.keep {
+        vm.power_off().await?;
+        return Ok(report);
+    }
+    rehearsal.keep();
+    say(&way_in(rehearsal.place(), &report.machine));
+    hold(vm, interrupted, options).await?;
+    Ok(Report { access: Access::Disk(rehearsal.disk()), ..report })
+}
+
+fn failed(why: &anyhow::Error, rehearsal: &mut Rehearsal) -> Hinted {
+    rehearsal.keep();
+    let console = rehearsal.console_log();
+    Hinted::new(
+        format!("the rehearsal failed: {why:#}"),
+        format!("its whole console is in {}, its disk beside it: remove both when done", console.display()),
+    )
+}
+
+/// Keeps the machine running until it, or this process, is told to end.
+async fn hold(
+    mut vm: Vm,
+    mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    options: &Options,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut interrupted => return vm.power_off().await,
+            // Its serial port must be emptied, or the machine would wait for us at its next line.
+            text = vm.console() => match text {
+                Ok(text) => copy(&text, options),
+                // Somebody who logged in switched it off.
+                Err(_) => return Ok(()),
+            },
+        }
+    }
+}
+
+/// The namespace has no name: it is reached by our own descriptor of it, as long as we run.
+fn way_in(place: &Place, machine: &Machine) -> String {
+    let namespace = match place {
+        Place::Here => return "the machine runs on this host's own network until ^C".to_owned(),
+        Place::Namespace(descriptor) => format!("/proc/{}/fd/{}", process::id(), descriptor.as_raw_fd()),
+    };
+    match machine.address {
+        Some(address) => {
+            format!("the machine runs until ^C; to get in: sudo nsenter --net={namespace} ssh root@{address}")
+        }
+        None => format!("the machine runs until ^C; its network: sudo nsenter --net={namespace}"),
+    }
+}
+
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}

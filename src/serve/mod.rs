@@ -1,0 +1,246 @@
+//! Composition root: verify the boot files → bind everything → change the network → serve → put the host back.
+//!
+//! The order is the promise: a port that is taken or a mirror that lies is found before anything on this host has changed,
+//! and `ready` is said only when a machine that asks would get everything up to its answers.
+
+mod adapters;
+mod desk;
+mod link;
+mod secret;
+mod supervise;
+mod tally;
+
+use std::{
+    fs,
+    net::SocketAddrV4,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+pub use self::desk::{Desk, Opened};
+use self::{adapters::TftpFiles, link::Link, supervise::supervise};
+use crate::{
+    dhcp,
+    distro::Catalogue,
+    events::Registry,
+    fetch, http, mirror,
+    model::{Hinted, Mac},
+    net::{
+        Place, probe,
+        setup::{self, Applied, Change, Integrations, Tools},
+    },
+    plan::Plan,
+    tftp,
+};
+
+/// Where firmware asks for files (RFC 1350 §4).
+const TFTP_PORT: u16 = 69;
+
+/// The running servers. [`Running::stop`] ends them and puts the host back; so does dropping it.
+pub struct Running {
+    registry: Registry,
+    // Dropped in this order: the servers end before the network under them is put back.
+    _servers: JoinSet<()>,
+    network: Applied,
+}
+
+impl Running {
+    /// What machines did so far, and do from now on.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Ends the servers and reverts every change to this host.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { _servers: mut servers, network, .. } = self;
+        servers.shutdown().await;
+        network.revert()
+    }
+}
+
+/// Starts everything that `plan` says, with listeners in `place`. `say` is given one line at a time for the operator.
+///
+/// Dropped half-way it leaves the host as it was.
+pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Running> {
+    let tools = Tools::default();
+    let record = record_of_changes(&plan, &place);
+    for change in setup::recover(&place, &tools, &record)? {
+        say(&format!("put back what an earlier run had left: {}", change.on(&plan.interface)));
+    }
+    let changes = needed_changes(&plan, &place, &tools)?;
+    create(&plan.prefix)?;
+    let interface = find_interface(&plan, &place)?;
+    let (desk, client) = prepare_desk(&plan, interface.mac, say).await?;
+    let registry = desk.registry().clone();
+    let servers = Servers::new(&plan, &place, desk, client)?;
+    let bound = servers.bind()?;
+
+    let network = setup::apply(&place, &tools, &interface, &changes, &record)?;
+    let link = Link::new(&place, &interface);
+    let raised = network.changes().iter().any(|change| matches!(change, Change::LinkUp | Change::Unmanage));
+    let unproven = if link.is_there(raised, say).await {
+        link.refuse_rival().await?;
+        None
+    } else {
+        say(&format!("no cable in {} yet, or nothing at its other end", plan.interface));
+        Some(link)
+    };
+    Ok(Running { registry, _servers: servers.spawn(bound, unproven), network })
+}
+
+/// What would be changed on this host for a plan.
+pub fn needed_changes(plan: &Plan, place: &Place, tools: &Tools) -> anyhow::Result<Vec<Change>> {
+    let interfaces = probe::interfaces(place)?;
+    let interface = find_interface(plan, place)?;
+    let integrations = Integrations::probe(place, tools, &plan.interface).context("looking for network managers")?;
+    Ok(setup::needed(&interface, &interfaces, plan.network.router_net(), &integrations)?)
+}
+
+/// Everything that can be known before a machine asks: verified boot files, secret, registry, rendered answers.
+async fn prepare_desk(
+    plan: &Plan,
+    own_mac: Option<Mac>,
+    say: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<(Arc<Desk>, reqwest::Client)> {
+    let client = fetch::client()?;
+    let catalogue = Catalogue::embedded();
+    let keyring = fetch::keyring(catalogue, &plan.release.distro, &plan.extra_keys)?;
+    let folder = plan.prefix.join("boot");
+    let now = Timestamp::now();
+    let request = fetch::Request {
+        release: &plan.release,
+        keyring: &keyring,
+        folder: &folder,
+        client: &client,
+        offline: plan.offline,
+        now,
+    };
+    let files = fetch::obtain(&request, say).await.map_err(fetch::with_remedy)?;
+    say(&format!("boot files verified: {}", files.provenance()));
+    let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
+    let registry = Registry::open(&plan.journal)?;
+    Ok((Arc::new(Desk::new(plan.clone(), files, registry, secret, own_mac)?), client))
+}
+
+fn find_interface(plan: &Plan, place: &Place) -> anyhow::Result<probe::Interface> {
+    let found = probe::interfaces(place)?.into_iter().find(|interface| interface.name == plan.interface);
+    found.ok_or_else(|| {
+        let hint = "see `ip link` for those there are, and name one with --interface";
+        Hinted::new(format!("interface {} is gone", plan.interface), hint).into()
+    })
+}
+
+/// Where the changes to an interface are recorded: a place that every run finds again, whatever its `--prefix`, where this
+/// user can write one.
+fn record_of_changes(plan: &Plan, place: &Place) -> PathBuf {
+    let name = format!("provisioner-{}.changes", plan.interface);
+    match place {
+        Place::Here if nix::unistd::Uid::effective().is_root() => Path::new("/run").join(name),
+        Place::Here | Place::Namespace(_) => plan.journal.with_file_name(name),
+    }
+}
+
+fn create(prefix: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(prefix).map_err(|error| {
+        let what = format!("making the cache directory {}: {error}", prefix.display());
+        Hinted::new(what, "choose another one with --prefix").into()
+    })
+}
+
+/// The three servers and what each needs to be bound, and bound again.
+struct Servers {
+    place: Place,
+    dhcp: dhcp::Config,
+    tftp: tftp::Config,
+    http: http::Config,
+    desk: Arc<Desk>,
+    mirror: mirror::Proxy,
+}
+
+/// One of each, listening.
+struct Bound {
+    dhcp: dhcp::Server,
+    tftp: tftp::Server<TftpFiles>,
+    http: http::Server,
+}
+
+impl Servers {
+    fn new(plan: &Plan, place: &Place, desk: Arc<Desk>, client: reqwest::Client) -> anyhow::Result<Self> {
+        let counting = Arc::clone(&desk);
+        let mirror = mirror::Proxy::open(mirror::Config {
+            mirrors: plan.release.mirrors.clone(),
+            folder: plan.prefix.join("mirror"),
+            client,
+            offline: plan.offline,
+            upstream: tokio::runtime::Handle::current(),
+            on_served: Arc::new(move |client, served: &mirror::Served| {
+                if served.complete && served.status == 200 {
+                    counting.mirrored(client, &served.path, served.bytes);
+                }
+            }),
+        })?;
+        let interface = Some(plan.interface.clone());
+        let server = plan.network.router;
+        let reservation = plan.host.mac.zip(plan.host.address);
+        Ok(Self {
+            place: place.clone(),
+            dhcp: dhcp::Config {
+                interface: plan.interface.clone(),
+                network: plan.network.clone(),
+                reservation,
+                known: Vec::new(),
+            },
+            tftp: tftp::Config {
+                interface: interface.clone(),
+                ..tftp::Config::at(SocketAddrV4::new(server, TFTP_PORT))
+            },
+            http: http::Config { address: plan.endpoints().http(), interface },
+            desk,
+            mirror,
+        })
+    }
+
+    fn bind(&self) -> anyhow::Result<Bound> {
+        Ok(Bound { dhcp: self.bind_dhcp()?, tftp: self.bind_tftp()?, http: self.bind_http()? })
+    }
+
+    fn bind_dhcp(&self) -> anyhow::Result<dhcp::Server> {
+        dhcp::bind(
+            &self.place,
+            dhcp::Config { known: self.desk.known_addresses(), ..self.dhcp.clone() },
+            Arc::clone(&self.desk) as Arc<dyn dhcp::Desk>,
+        )
+    }
+
+    fn bind_tftp(&self) -> anyhow::Result<tftp::Server<TftpFiles>> {
+        tftp::bind(&self.place, self.tftp.clone(), Arc::new(TftpFiles(Arc::clone(&self.desk))))
+    }
+
+    fn bind_http(&self) -> anyhow::Result<http::Server> {
+        http::bind(&self.place, &self.http, Arc::clone(&self.desk) as Arc<dyn http::Desk>, self.mirror.clone())
+    }
+
+    /// Each in a task of its own that starts it again if it ends. DHCP waits until an `unproven` link is found silent.
+    fn spawn(self, bound: Bound, unproven: Option<Link>) -> JoinSet<()> {
+        let servers = Arc::new(self);
+        let mut tasks = JoinSet::new();
+        let (dhcp, tftp, http) = (Arc::clone(&servers), Arc::clone(&servers), servers);
+        tasks.spawn(async move {
+            if let Some(link) = unproven {
+                link.until_silent().await;
+            }
+            supervise("DHCP", bound.dhcp, || dhcp.bind_dhcp(), dhcp::Server::run).await;
+        });
+        tasks.spawn(async move {
+            supervise("TFTP", bound.tftp, || tftp.bind_tftp(), tftp::Server::run).await;
+        });
+        tasks.spawn(async move {
+            supervise("HTTP", bound.http, || http.bind_http(), http::Server::run).await;
+        });
+        tasks
+    }
+}

@@ -1,0 +1,56 @@
+//! A plan for Debian 12 that takes everything from one upstream.
+
+use std::path::{Path, PathBuf};
+
+use provisioner::{
+    distro::{Catalogue, Mirror, Release},
+    model::{Arch, Disk, Host, InstallRecipe, Layout},
+    plan::{Network, Plan},
+    rehearse::Tap,
+};
+
+use crate::upstream::Upstream;
+
+/// Nothing in it needs a name server or an account: the machine is looked at from outside.
+pub fn debian12(upstream: &Upstream) -> Plan {
+    Plan {
+        interface: Tap::NAME.to_owned(),
+        network: Network {
+            subnet: "192.168.42.0/24".parse().expect("a subnet"),
+            router: "192.168.42.1".parse().expect("an address"),
+            dns: vec!["192.168.42.1".parse().expect("an address")],
+        },
+        http_port: 4280,
+        prefix: prefix(),
+        // A rehearsal has a journal of its own.
+        journal: prefix().join("journal.jsonl"),
+        release: release(upstream),
+        host: Host { hostname: Some("target.lab".to_owned()), ..Host::default() },
+        recipe: InstallRecipe {
+            locale: "en_US.UTF-8".to_owned(),
+            keymap: "us".to_owned(),
+            timezone: "UTC".to_owned(),
+            root_password: None,
+            ssh_keys: Vec::new(),
+            flavour: "minimal".to_owned(),
+            packages: Vec::new(),
+            disk: Disk::FirstFixed,
+            layout: Layout::Plain,
+        },
+        kernel_args: Vec::new(),
+        append_answers: None,
+        extra_keys: Vec::new(),
+        offline: false,
+    }
+}
+
+/// Kept between runs: the boot files are 130 MB.
+pub fn prefix() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab")
+}
+
+fn release(upstream: &Upstream) -> Release {
+    let debian = Catalogue::embedded().distro("debian").expect("Debian as data");
+    let mirrors = debian.public_mirrors().iter().map(|m| Mirror::new(&m.id, &upstream.archive(&m.id))).collect();
+    Release::new(debian, "12", "bookworm", Arch::X86_64, mirrors).expect("Debian 12")
+}

@@ -1,0 +1,16 @@
+//! The program itself, from its start to its end: real clients at the other end of a cable, a small signed archive behind it.
+
+#[path = "../fixtures/archive.rs"]
+mod archive;
+
+mod archive_faults;
+mod client;
+mod ending;
+mod firmware;
+mod host_faults;
+mod house;
+mod link;
+mod output;
+mod program;
+mod story;
+mod sudo;
