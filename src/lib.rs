@@ -23,6 +23,7 @@
 //! wall clock and child processes only where I/O lives: pure code is given `now`.
 
 pub mod boot;
+pub mod cli;
 pub mod dhcp;
 pub mod distro;
 pub mod events;

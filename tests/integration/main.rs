@@ -1,6 +1,7 @@
 //! Tests that need no privilege: loopback, temporary folders, real clients on high ports.
 
 mod answers;
+mod cli;
 mod fetch;
 mod mirror;
 mod tftp;

@@ -1,0 +1,75 @@
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::json;
+
+use super::flags::{LogFlags, LogFormat};
+use crate::model::Event;
+
+/// What the operator reads, on standard output: what was chosen, that it is ready, what each machine does. Diagnostics go to
+/// standard error through `tracing`.
+#[derive(Debug)]
+pub struct Console {
+    format: LogFormat,
+    /// One line at a time, also from several tasks.
+    writing: Mutex<()>,
+}
+
+impl Console {
+    pub fn new(format: LogFormat) -> Self {
+        Self { format, writing: Mutex::new(()) }
+    }
+
+    /// `provisioner: key: value`
+    pub fn chosen(&self, key: &str, value: impl std::fmt::Display) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("provisioner: {key}: {value}")),
+            LogFormat::Json => self.line(&json!({"chosen": key, "value": value.to_string()}).to_string()),
+        }
+    }
+
+    /// `provisioner: text`
+    pub fn say(&self, text: &str) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("provisioner: {text}")),
+            LogFormat::Json => self.line(&json!({"message": text}).to_string()),
+        }
+    }
+
+    /// What a machine did. Addresses are of interest to servers only.
+    pub fn event(&self, event: &Event) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("{} {}", event.mac, event.kind)),
+            LogFormat::Json => match serde_json::to_string(event) {
+                Ok(line) => self.line(&line),
+                Err(error) => tracing::error!("writing an event as JSON: {error}"),
+            },
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // A closed pipe is no reason to stop an installation: there is nobody left to tell.
+        let mut out = io::stdout();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+}
+
+/// Diagnostics on standard error. Warnings by default; `RUST_LOG` overrides.
+pub fn init_log(flags: &LogFlags) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let level = match flags.verbose {
+        0 => "warn",
+        1 => "warn,provisioner=debug",
+        _ => "debug,provisioner=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    // A second call (a test that runs two verbs) keeps the first subscriber.
+    let _ = match flags.log_format {
+        LogFormat::Text => builder.with_target(flags.verbose > 1).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

@@ -1,0 +1,356 @@
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+use url::Url;
+
+use crate::{
+    model::{Arch, Disk, Firmware, Layout, Mac, ParseError, PasswordHash},
+    plan::Settings,
+};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "provisioner",
+    about = "Installs an operating system on bare machines over an ethernet cable",
+    long_about = None,
+    version,
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 80,
+    after_help = "Without a command it serves: every machine on the cable that boots from the\n\
+                  network is ERASED and installed. Try it first with `provisioner rehearse`.\n\
+                  Every option is an environment variable too: --dns is PROVISIONER_DNS."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    #[command(flatten)]
+    pub plan: PlanFlags,
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// Print the version of this program
+    #[arg(short = 'V', action = ArgAction::Version)]
+    version_of_program: Option<bool>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print everything that would be served and changed; touch nothing
+    Plan(VerbFlags),
+    /// Print what a machine would be sent, and nothing else
+    #[command(subcommand)]
+    Render(Render),
+    /// Install a throw-away virtual machine the same way
+    Rehearse(RehearseFlags),
+}
+
+/// What to render.
+#[derive(Debug, Subcommand)]
+pub enum Render {
+    /// The installer's answer file
+    Answers(VerbFlags),
+    /// The script that the boot loader runs
+    Loader(LoaderFlags),
+}
+
+/// The flags of every verb that has none of its own.
+#[derive(Debug, Args)]
+pub struct VerbFlags {
+    #[command(flatten)]
+    pub plan: PlanFlags,
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// `render loader`
+#[derive(Debug, Args)]
+pub struct LoaderFlags {
+    /// Firmware of the machine
+    #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi)]
+    pub firmware: FirmwareArg,
+    #[command(flatten)]
+    pub verb: VerbFlags,
+}
+
+/// `rehearse`
+#[derive(Debug, Args)]
+pub struct RehearseFlags {
+    /// Firmware of the virtual machine
+    #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi)]
+    pub firmware: FirmwareArg,
+    /// Its memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub memory: u32,
+    /// Size of its disk in GiB (a sparse file)
+    #[arg(long, value_name = "GIB", default_value_t = 20)]
+    pub disk_size: u32,
+    /// Show its serial console
+    #[arg(long)]
+    pub console: bool,
+    /// Leave it running when it is done, until ^C
+    #[arg(long)]
+    pub keep: bool,
+    #[command(flatten)]
+    pub verb: VerbFlags,
+}
+
+/// Firmware as it can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareArg {
+    Uefi,
+    UefiHttp,
+    Bios,
+}
+
+impl From<FirmwareArg> for Firmware {
+    fn from(firmware: FirmwareArg) -> Self {
+        match firmware {
+            FirmwareArg::Uefi => Self::Uefi,
+            FirmwareArg::UefiHttp => Self::UefiHttp,
+            FirmwareArg::Bios => Self::Bios,
+        }
+    }
+}
+
+/// Flags that only make sense while serving.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Machines")]
+pub struct ServeFlags {
+    /// Install this machine again, although it is installed
+    #[arg(long, value_name = "MAC", env = "PROVISIONER_REINSTALL", hide_env = true, value_delimiter = ',')]
+    pub reinstall: Vec<Mac>,
+}
+
+/// How to report.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct LogFlags {
+    /// Lines for people, or one JSON object a line
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, env = "PROVISIONER_LOG_FORMAT", hide_env = true)]
+    pub log_format: LogFormat,
+    /// Say more; twice: say everything
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--log-format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// SECURITY: a value that clap refuses comes back in its error, and this one may be somebody's password. So it is read here
+/// and refused later, without being shown.
+fn password_hash(text: &str) -> Result<Result<PasswordHash, ParseError>, std::convert::Infallible> {
+    Ok(text.parse())
+}
+
+/// What to install, where and how: the flags of every verb.
+#[derive(Debug, Args)]
+pub struct PlanFlags {
+    /// Distribution to install
+    #[arg(long, value_name = "ID", env = "PROVISIONER_DISTRO", hide_env = true, help_heading = "System")]
+    distro: Option<String>,
+    /// Its version [default: the newest stable]
+    #[arg(long, env = "PROVISIONER_VERSION", hide_env = true, help_heading = "System")]
+    version: Option<String>,
+    /// Architecture of the machines [default: x86_64]
+    #[arg(long, env = "PROVISIONER_ARCH", hide_env = true, help_heading = "System")]
+    arch: Option<Arch>,
+    /// Set of packages, such as minimal, standard or gnome
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_FLAVOUR", hide_env = true, help_heading = "System")]
+    flavour: Option<String>,
+    /// Further packages
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "PROVISIONER_PACKAGES",
+        hide_env = true,
+        value_delimiter = ',',
+        help_heading = "System"
+    )]
+    packages: Vec<String>,
+    /// Hash of root's password, as crypt(5) has it [default: ask for the password]
+    #[arg(
+        long,
+        value_name = "HASH",
+        env = "PROVISIONER_PASSWORD", hide_env = true,
+        value_parser = password_hash,
+        help_heading = "System"
+    )]
+    password: Option<Result<PasswordHash, ParseError>>,
+    /// File with root's password
+    #[arg(long, value_name = "FILE", env = "PROVISIONER_PASSWORD_FILE", hide_env = true, help_heading = "System")]
+    password_file: Option<PathBuf>,
+    /// SSH public key that may log in as root, or a file of them
+    #[arg(long, value_name = "KEY|FILE", env = "PROVISIONER_SSH_KEY", hide_env = true, help_heading = "System")]
+    ssh_key: Vec<String>,
+    /// Disk to erase [default: the first that is neither removable nor USB]
+    #[arg(long, value_name = "DEVICE", env = "PROVISIONER_DISK", hide_env = true, help_heading = "System")]
+    disk: Option<Disk>,
+    /// Layout of the disk: plain, lvm or btrfs [default: plain]
+    #[arg(long, value_name = "LAYOUT", env = "PROVISIONER_PART", hide_env = true, help_heading = "System")]
+    part: Option<Layout>,
+    /// Further kernel arguments, for the installer and the installed system
+    #[arg(
+        long,
+        value_name = "ARGS",
+        env = "PROVISIONER_KERNEL_ARGS",
+        hide_env = true,
+        value_delimiter = ' ',
+        allow_hyphen_values = true,
+        help_heading = "System"
+    )]
+    kernel_args: Vec<String>,
+    /// Own lines after ours in the answer file
+    #[arg(long, value_name = "FILE", env = "PROVISIONER_APPEND_ANSWERS", hide_env = true, help_heading = "System")]
+    append_answers: Option<PathBuf>,
+
+    /// Serve only this machine
+    #[arg(long, value_name = "MAC", env = "PROVISIONER_MAC", hide_env = true, help_heading = "Machines")]
+    mac: Option<Mac>,
+    /// Address for that machine
+    #[arg(long, value_name = "ADDRESS", env = "PROVISIONER_IP", hide_env = true, help_heading = "Machines")]
+    ip: Option<Ipv4Addr>,
+    /// Name of the machine
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_HOSTNAME", hide_env = true, help_heading = "Machines")]
+    hostname: Option<String>,
+
+    /// Ethernet interface [default: the one wired port without the default route]
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_INTERFACE", hide_env = true, help_heading = "Network")]
+    interface: Option<String>,
+    /// Network for the machines [default: 192.168.42.0/24]
+    #[arg(long, value_name = "NET", env = "PROVISIONER_NETWORK", hide_env = true, help_heading = "Network")]
+    network: Option<Ipv4Net>,
+    /// Our address on it [default: 192.168.42.1/24]
+    #[arg(long, value_name = "ADDRESS/LEN", env = "PROVISIONER_ROUTER", hide_env = true, help_heading = "Network")]
+    router: Option<Ipv4Net>,
+    /// Name servers for the machines [default: this machine's]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PROVISIONER_DNS",
+        hide_env = true,
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
+    dns: Vec<Ipv4Addr>,
+    /// Port of the HTTP server [default: 4280]
+    #[arg(long, value_name = "PORT", env = "PROVISIONER_HTTP_PORT", hide_env = true, help_heading = "Network")]
+    http_port: Option<u16>,
+
+    /// Mirror of the distribution [default: its own]
+    #[arg(long, value_name = "URL", env = "PROVISIONER_MIRROR", hide_env = true, help_heading = "Source")]
+    mirror: Option<Url>,
+    /// File of OpenPGP keys trusted for the mirror besides the distribution's
+    #[arg(long, value_name = "FILE", env = "PROVISIONER_KEYRING", hide_env = true, help_heading = "Source")]
+    keyring: Vec<PathBuf>,
+    /// Use only what the cache holds
+    #[arg(long, env = "PROVISIONER_OFFLINE", hide_env = true, help_heading = "Source")]
+    offline: bool,
+    /// Cache directory [default: ~/.cache/provisioner]
+    #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true, help_heading = "Source")]
+    prefix: Option<PathBuf>,
+}
+
+impl Cli {
+    /// What to install, whichever the verb.
+    pub fn plan(&self) -> &PlanFlags {
+        match &self.verb {
+            None => &self.plan,
+            Some(Verb::Plan(verb) | Verb::Render(Render::Answers(verb))) => &verb.plan,
+            Some(
+                Verb::Render(Render::Loader(LoaderFlags { verb, .. })) | Verb::Rehearse(RehearseFlags { verb, .. }),
+            ) => &verb.plan,
+        }
+    }
+}
+
+impl PlanFlags {
+    /// `--prefix`
+    pub fn prefix(&self) -> Option<&Path> {
+        self.prefix.as_deref()
+    }
+}
+
+impl From<PlanFlags> for Settings {
+    fn from(flags: PlanFlags) -> Self {
+        Self {
+            interface: flags.interface,
+            network: flags.network,
+            router: flags.router,
+            dns: flags.dns,
+            http_port: flags.http_port,
+            prefix: flags.prefix,
+            distro: flags.distro,
+            version: flags.version,
+            arch: flags.arch,
+            flavour: flags.flavour,
+            mirror: flags.mirror,
+            mac: flags.mac,
+            ip: flags.ip,
+            hostname: flags.hostname,
+            password: flags.password,
+            password_file: flags.password_file,
+            ssh_keys: flags.ssh_key,
+            packages: flags.packages.into_iter().filter(|name| !name.is_empty()).collect(),
+            part: flags.part,
+            disk: flags.disk,
+            kernel_args: flags.kernel_args.into_iter().filter(|word| !word.is_empty()).collect(),
+            append_answers: flags.append_answers,
+            keyrings: flags.keyring,
+            offline: flags.offline,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_a_help_and_fits_80_columns() {
+        Cli::command().debug_assert();
+        let mut command = Cli::command();
+        command.build();
+        check_help(&mut command);
+    }
+
+    fn check_help(command: &mut clap::Command) {
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{argument} of {} has no help", command.get_name());
+        }
+        let help = command.render_help().to_string();
+        let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "too wide: {wide:?}");
+        command.get_subcommands_mut().for_each(check_help);
+    }
+
+    #[test]
+    fn version_is_the_distributions_and_lists_are_split() {
+        let cli = Cli::try_parse_from([
+            "provisioner",
+            "--version=12",
+            "--packages=vim,curl",
+            "--kernel-args=-x console=ttyS0",
+            "--dns=9.9.9.9,1.1.1.1",
+        ])
+        .expect("sound flags");
+        let settings = Settings::from(cli.plan);
+        assert_eq!(settings.version.as_deref(), Some("12"));
+        assert_eq!(settings.packages, ["vim", "curl"]);
+        assert_eq!(settings.kernel_args, ["-x", "console=ttyS0"]);
+        assert_eq!(settings.dns.len(), 2);
+    }
+}

@@ -1,0 +1,97 @@
+//! What a plan needs of this machine: its files, its home, its name servers. Reads only.
+
+use std::{env, fs, path::PathBuf};
+
+use nix::unistd::Uid;
+
+use super::password;
+use crate::{
+    distro::Catalogue,
+    model::Hinted,
+    net::{Place, probe},
+    plan::{Local, Settings},
+    sudo::{self, Invoker},
+};
+
+/// Distribution when none is asked for.
+const DEFAULT_DISTRO: &str = "debian";
+
+/// Which interface a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// The port that targets are plugged into.
+    Real,
+    /// One that is made later, or none at all.
+    Named(&'static str),
+}
+
+/// Gathers it. Whatever is missing or wrong is left as an error in its place, to be reported with all the others.
+///
+/// Files that the operator named are read with the rights of this process: under sudo they may be root's.
+pub fn gather(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
+    sudo::with_own_files(|| look(settings, catalogue, link))
+}
+
+fn look(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
+    let distro = settings.distro.as_deref().unwrap_or(DEFAULT_DISTRO);
+    Local {
+        interface: match link {
+            Link::Named(name) => Ok(name.to_owned()),
+            Link::Real => choose_interface(settings.interface.as_deref()),
+        },
+        resolvers: probe::resolvers(),
+        default_prefix: default_prefix(),
+        distro: catalogue.distro(distro),
+        password: settings.password_file.as_deref().map(password::read),
+        ssh_keys: read_ssh_keys(&settings.ssh_keys),
+        append_answers: settings.append_answers.as_ref().map(|path| {
+            let text = fs::read_to_string(path);
+            text.map_err(|error| unreadable("--append-answers", path, &error))
+        }),
+        keyrings: settings
+            .keyrings
+            .iter()
+            .map(|path| fs::read(path).map_err(|error| unreadable("--keyring", path, &error)))
+            .collect(),
+    }
+}
+
+fn choose_interface(asked: Option<&str>) -> Result<String, Hinted> {
+    let interfaces = probe::interfaces(&Place::Here)
+        .map_err(|error| Hinted::new(format!("{error:#}"), "name the interface with --interface"))?;
+    probe::choose(&interfaces, asked).map(|interface| interface.name.clone())
+}
+
+/// `--ssh-key` is a key, or a file of keys as `authorized_keys` and `id_….pub` are.
+fn read_ssh_keys(given: &[String]) -> Result<Vec<String>, Hinted> {
+    let mut keys = Vec::new();
+    for key in given {
+        // A key has its type and its base64 separated by a blank; no path that one gives here has.
+        if key.contains(' ') {
+            keys.push(key.trim().to_owned());
+            continue;
+        }
+        let path = PathBuf::from(key);
+        let text = fs::read_to_string(&path).map_err(|error| unreadable("--ssh-key", &path, &error))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        keys.extend(lines.map(str::to_owned));
+    }
+    Ok(keys)
+}
+
+fn unreadable(flag: &str, path: &std::path::Path, error: &std::io::Error) -> Hinted {
+    Hinted::new(format!("{flag} {}: {error}", path.display()), "give a file that can be read")
+}
+
+/// Where things are kept when `--prefix` is not given: `~/.cache/provisioner/` of whoever sits at the keyboard, who under sudo
+/// is not root. A plain root session (a service) has `/var/cache/provisioner/`.
+pub fn default_prefix() -> PathBuf {
+    let cache = match Invoker::of_this_process() {
+        Some(invoker) => invoker.home().map(|home| home.join(".cache")),
+        None if Uid::effective().is_root() => None,
+        None => env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))),
+    };
+    cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("provisioner")
+}

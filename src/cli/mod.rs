@@ -1,0 +1,107 @@
+//! The command line: flags in, plain words out. clap lives only here.
+
+mod console;
+mod flags;
+mod local;
+mod password;
+mod plan;
+mod prepare;
+mod rehearse;
+mod render;
+mod serve;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{Parser, error::ErrorKind};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use self::{
+    console::Console,
+    flags::{Cli, Render, Verb},
+};
+use crate::{model::Hinted, plan::Problems, sudo::Invoker};
+
+/// What was asked for cannot be done as it was asked: clap's own code for wrong flags.
+const USAGE: u8 = 2;
+
+/// Runs the program. The returned code is 0, or 1 for a failure, or 2 for a mistake in what was asked.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing to be done about a closed pipe while saying so.
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    raise_descriptor_limit();
+    match own_files(&cli).and_then(|()| dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            if error.is::<Problems>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// As many descriptors as this user may have. Shells give 1024, for programs that still use select(2). 256 TFTP transfers with
+/// a socket and a file each and 1024 HTTP connections, most with a file too, need more than twice that.
+fn raise_descriptor_limit() {
+    // With fewer the servers turn clients away sooner, and say so.
+    let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+}
+
+/// Under sudo, files in the home of whoever called it are made and opened as theirs. Before the runtime has its threads.
+fn own_files(cli: &Cli) -> anyhow::Result<()> {
+    let Some(invoker) = Invoker::of_this_process() else { return Ok(()) };
+    let prefix = cli.plan().prefix().map_or_else(local::default_prefix, Path::to_owned);
+    invoker.take_on_files(&prefix)
+}
+
+#[tokio::main]
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match cli.verb {
+        None => {
+            console::init_log(&cli.log);
+            serve::run(cli.plan, cli.serve, Console::new(cli.log.log_format)).await
+        }
+        Some(Verb::Plan(flags)) => {
+            console::init_log(&flags.log);
+            plan::run(flags).await
+        }
+        Some(Verb::Render(Render::Answers(flags))) => {
+            console::init_log(&flags.log);
+            render::answers(flags.plan).await
+        }
+        Some(Verb::Render(Render::Loader(flags))) => {
+            console::init_log(&flags.verb.log);
+            render::loader(flags).await
+        }
+        Some(Verb::Rehearse(flags)) => {
+            console::init_log(&flags.verb.log);
+            rehearse::run(flags).await
+        }
+    }
+}
+
+/// The error and its causes in one sentence, then what to do about it.
+fn report(error: &anyhow::Error) {
+    eprintln!("provisioner: error: {error:#}");
+    let in_chain = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
+    if let Some(Hinted { hint, .. }) = error.downcast_ref::<Hinted>().or(in_chain) {
+        eprintln!("hint: {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptors_are_all_that_this_user_may_have() {
+        raise_descriptor_limit();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+        assert_eq!(soft, hard);
+    }
+}

@@ -1,0 +1,56 @@
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::{
+    model::{Hinted, InstallRecipe, PasswordHash},
+    plan::hash_password,
+};
+
+const PROMPT: &str = "[provisioner] password: ";
+
+/// Asks for root's password on the terminal, unless it is known, and keeps only its hash.
+///
+/// An empty password locks the account, which is only of use to somebody who brought an SSH key.
+pub fn ask(recipe: &mut InstallRecipe) -> anyhow::Result<()> {
+    if recipe.root_password.is_some() {
+        return Ok(());
+    }
+    let password = prompt()?;
+    if !password.is_empty() {
+        recipe.root_password = Some(hash_password(&password)?);
+        return Ok(());
+    }
+    if recipe.ssh_keys.is_empty() {
+        let what = "with no password and no SSH key nobody could log in to the new machine";
+        return Err(Hinted::new(what, "type a password, or give a key with --ssh-key").into());
+    }
+    Ok(())
+}
+
+/// Reads a line from the terminal without showing it. Nothing runs yet that this could hold up, and no signal is listened for
+/// yet: on `^C` rpassword puts the terminal back and raises it again, which ends the program.
+fn prompt() -> Result<String, Hinted> {
+    rpassword::prompt_password(PROMPT).map_err(|error| {
+        Hinted::new(
+            format!("asking for the password of the new machine: {error}"),
+            "without a terminal, give its hash with --password or the password in a file with --password-file",
+        )
+    })
+}
+
+/// Reads `--password-file`: its first line is the password.
+pub fn read(path: &Path) -> Result<PasswordHash, Hinted> {
+    let read = || -> anyhow::Result<PasswordHash> {
+        let text = std::fs::read_to_string(path).context("reading it")?;
+        let password = text.lines().next().unwrap_or_default();
+        anyhow::ensure!(!password.is_empty(), "its first line is empty");
+        hash_password(password)
+    };
+    read().map_err(|error| {
+        Hinted::new(
+            format!("--password-file {}: {error:#}", path.display()),
+            "its first line must be the password of the new machine",
+        )
+    })
+}

@@ -1,0 +1,50 @@
+use super::{
+    flags::{FirmwareArg, LoaderFlags, PlanFlags},
+    local::Link,
+    prepare::{Prepared, prepare},
+};
+use crate::{
+    boot::{Carrier, MachineUrls, Names, Scripts, Secret},
+    distro::{self, ScriptKind},
+    model::Mac,
+    plan::Plan,
+};
+
+/// Stands for the machine when `--mac` does not name one.
+const ANY_MACHINE: Mac = Mac([0x02, 0, 0, 0, 0, 1]);
+
+/// `provisioner render answers`: the answer file, and nothing else on standard output.
+pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
+    let Prepared { plan, .. } = prepare(flags, Link::Named("none")).await?;
+    if plan.recipe.root_password.is_none() {
+        eprintln!("provisioner: no --password: rendered with root's password locked");
+    }
+    let (mac, urls) = anyone(&plan);
+    print(&distro::answers(&plan.answer_context(mac, &urls.answers, &urls.callback))?)
+}
+
+/// `provisioner render loader`: the script of the boot loader, and nothing else on standard output.
+pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
+    let Prepared { plan, .. } = prepare(flags.verb.plan, Link::Named("none")).await?;
+    let (kind, carrier) = match flags.firmware {
+        FirmwareArg::Uefi => (ScriptKind::Grub, Carrier::Tftp),
+        FirmwareArg::UefiHttp => (ScriptKind::Grub, Carrier::Http),
+        FirmwareArg::Bios => (ScriptKind::Ipxe, Carrier::Http),
+    };
+    let (mac, urls) = anyone(&plan);
+    let args = distro::kernel_args(&plan.answer_context(mac, &urls.answers, &urls.callback))?;
+    let names = Names::new(&plan.release);
+    let script = Scripts::new()?.install(kind, carrier, &plan.release, names.folder(), plan.endpoints(), &args)?;
+    print(&script)
+}
+
+/// A machine that is not there, and its addresses: the token in them opens nothing.
+fn anyone(plan: &Plan) -> (Mac, MachineUrls) {
+    let mac = plan.host.mac.unwrap_or(ANY_MACHINE);
+    (mac, Secret([0; 32]).urls(mac, plan.endpoints(), &plan.release.distro.answers))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}

@@ -1,0 +1,140 @@
+//! The program as its users start it: exit codes, one clear message, what goes to standard output. No privilege, no network.
+
+use std::{path::Path, process::Command};
+
+use assert_cmd::cargo::CommandCargoExt;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs the program with nothing of this machine's environment that could change what it does.
+fn run(args: &[&str]) -> Ran {
+    let mut command = Command::cargo_bin("provisioner").expect("the program");
+    command.env_clear().env("HOME", "/nonexistent").args(args);
+    let output = command.output().expect("a run of the program");
+    Ran {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+fn password_file(folder: &Path) -> String {
+    let path = folder.join("password");
+    std::fs::write(&path, "correct horse $battery\n").expect("a password file");
+    path.display().to_string()
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    assert!(help.out.lines().all(|line| line.chars().count() <= 80), "{}", help.out);
+    for flag in
+        ["--interface", "--network", "--router", "--dns", "--http-port", "--prefix", "--distro", "--version", "--arch"]
+    {
+        assert!(help.out.contains(flag), "{flag} is missing in:\n{}", help.out);
+    }
+    let version = run(&["-V"]);
+    assert_eq!((version.code, version.out.trim()), (0, concat!("provisioner ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_a_hint_and_exit_code_2() {
+    let args = [
+        "render",
+        "answers",
+        "--offline",
+        "--router=192.168.42.1/24",
+        "--ip=10.0.0.9",
+        "--flavour=huge",
+        "--arch=riscv64",
+    ];
+
+    let ran = run(&args);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+    for part in ["--ip 10.0.0.9 is not in the network 192.168.42.0/24", "--ip reserves an address", "huge", "riscv64"] {
+        assert!(ran.err.contains(part), "{part} is missing in:\n{}", ran.err);
+    }
+    assert_eq!(ran.err.matches("hint: ").count(), 4, "{}", ran.err);
+    for unparsable in ["--mac=52:54", "--network=home", "--disk=/etc/passwd", "--part=zfs", "--nonsense"] {
+        assert_eq!(run(&[unparsable]).code, 2, "{unparsable}");
+    }
+}
+
+#[test]
+fn a_password_given_for_its_hash_is_never_shown() {
+    let ran = run(&["render", "answers", "--offline", "--password", "hunter2"]);
+    assert_eq!(ran.code, 2);
+    // clap names the flag and its value; the value may be somebody's password.
+    assert!(!ran.out.contains("hunter2") && !ran.err.contains("hunter2"), "{}", ran.err);
+}
+
+#[test]
+fn rendered_answers_are_all_of_standard_output_and_hold_a_hash_that_crypt_accepts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran =
+        run(&["render", "answers", "--offline", "--version=12", "--password-file", &password_file(folder.path())]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.starts_with("#_preseed_V1"), "{}", ran.out);
+    assert!(!ran.out.contains("correct horse"));
+    let line = ran.out.lines().find(|line| line.contains("passwd/root-password-crypted")).expect("root's password");
+    let hash = line.split_whitespace().last().expect("its hash");
+    // perl's crypt is the C library's crypt(3), which pam_unix asks at a login.
+    let script = r"print crypt($ARGV[0], $ARGV[1]) eq $ARGV[1] ? 'same' : 'other'";
+    match Command::new("perl").args(["-e", script, "correct horse $battery", hash]).output() {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout), "same", "{hash}"),
+        Err(error) if std::env::var_os("CI").is_none() => eprintln!("skipped: perl: {error}"),
+        Err(error) => panic!("perl: {error}"),
+    }
+}
+
+#[test]
+fn a_rendered_loader_is_a_script_for_the_firmware_that_was_named() {
+    let uefi = run(&["render", "loader", "--offline", "--version=13", "--password=$6$salt$hash"]);
+    assert_eq!((uefi.code, uefi.err.as_str()), (0, ""));
+    assert!(uefi.out.contains("\nlinux (http,192.168.42.1:4280)/boot/debian13-x86_64/linux "), "{}", uefi.out);
+    let bios = run(&["render", "loader", "--offline", "--version=13", "--firmware=bios", "--password=$6$salt$hash"]);
+    assert!(bios.out.starts_with("#!ipxe\n"), "{}", bios.out);
+}
+
+#[test]
+fn flags_come_from_the_environment_too_and_the_command_line_wins() {
+    let render = |args: &[&str]| {
+        let mut command = Command::cargo_bin("provisioner").expect("the program");
+        command.env_clear().env("PROVISIONER_VERSION", "12").env("PROVISIONER_OFFLINE", "true");
+        let output = command.args(["render", "loader"]).args(args).output().expect("a run of the program");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert!(render(&[]).contains("debian12-x86_64"));
+    assert!(render(&["--version=bookworm"]).contains("debian12-x86_64"));
+    assert!(render(&["--version=13"]).contains("debian13-x86_64"));
+}
+
+#[test]
+fn an_unknown_distribution_is_answered_with_the_known_ones() {
+    let ran = run(&["render", "answers", "--offline", "--distro=debain"]);
+    assert_eq!(ran.code, 2);
+    let told = ["there is no distribution \"debain\"", "hint: --distro takes debian"];
+    assert!(told.iter().all(|part| ran.err.contains(part)), "{}", ran.err);
+}
+
+#[test]
+fn an_unknown_version_names_the_known_ones() {
+    let ran = run(&["render", "answers", "--offline", "--version=7"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.err.contains("Debian \"7\" is not known") && ran.err.contains("13 (trixie)"), "{}", ran.err);
+}
+
+#[test]
+fn without_privileges_nothing_is_started_and_the_remedy_is_named() {
+    if nix::unistd::Uid::effective().is_root() {
+        // Root has them all; the netns tests drop them.
+        return;
+    }
+    let ran = run(&["--offline", "--interface=lo"]);
+    assert_ne!(ran.code, 0, "{}", ran.out);
+}
