@@ -3,7 +3,7 @@ use std::future::Future;
 use anyhow::Context;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::error::RecvError,
+    sync::broadcast::{Receiver, error::RecvError},
 };
 
 use super::{
@@ -35,9 +35,11 @@ pub async fn run(flags: PlanFlags, serve_flags: ServeFlags, console: Console) ->
     // Interrupted on the way: dropping it has put back whatever was changed by then.
     let Some(running) = signals.until(serve::start(plan, Place::Here, &say)).await else { return Ok(()) };
     let running = running?;
+    // Before anything else is said: a machine may ask already.
+    let news = running.registry().subscribe();
     tell_installed(running.registry(), &console);
     console.say("ready to provision!");
-    signals.until(follow(running.registry(), &console)).await;
+    signals.until(follow(news, &console)).await;
     running.stop().await?;
     console.say("ended: this machine is as it was");
     Ok(())
@@ -99,8 +101,7 @@ fn tell_installed(registry: &Registry, console: &Console) {
 }
 
 /// Prints what machines do, for ever.
-async fn follow(registry: &Registry, console: &Console) {
-    let mut news = registry.subscribe();
+async fn follow(mut news: Receiver<Event>, console: &Console) {
     loop {
         match news.recv().await {
             Ok(Event { kind: EventKind::Leased { address }, mac, .. }) => {
