@@ -73,7 +73,7 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     }
     let changes = needed_changes(&plan, &place, &tools)?;
     create(&plan.prefix)?;
-    let interface = find_interface(&plan, &place)?;
+    let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
     let (desk, client) = prepare_desk(&plan, interface.mac, say).await?;
     let registry = desk.registry().clone();
     let servers = Servers::new(&plan, &place, desk, client)?;
@@ -95,9 +95,9 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
 /// What would be changed on this host for a plan.
 pub fn needed_changes(plan: &Plan, place: &Place, tools: &Tools) -> anyhow::Result<Vec<Change>> {
     let interfaces = probe::interfaces(place)?;
-    let interface = find_interface(plan, place)?;
+    let interface = named(&plan.interface, &interfaces)?;
     let integrations = Integrations::probe(place, tools, &plan.interface).context("looking for network managers")?;
-    Ok(setup::needed(&interface, &interfaces, plan.network.router_net(), &integrations)?)
+    Ok(setup::needed(interface, &interfaces, plan.network.router_net(), &integrations)?)
 }
 
 /// Everything that can be known before a machine asks: verified boot files, secret, registry, rendered answers.
@@ -126,11 +126,10 @@ async fn prepare_desk(
     Ok((Arc::new(Desk::new(plan.clone(), files, registry, secret, own_mac)?), client))
 }
 
-fn find_interface(plan: &Plan, place: &Place) -> anyhow::Result<probe::Interface> {
-    let found = probe::interfaces(place)?.into_iter().find(|interface| interface.name == plan.interface);
-    found.ok_or_else(|| {
+fn named<'a>(name: &str, interfaces: &'a [probe::Interface]) -> Result<&'a probe::Interface, Hinted> {
+    interfaces.iter().find(|interface| interface.name == name).ok_or_else(|| {
         let hint = "see `ip link` for those there are, and name one with --interface";
-        Hinted::new(format!("interface {} is gone", plan.interface), hint).into()
+        Hinted::new(format!("interface {name} is gone"), hint)
     })
 }
 
