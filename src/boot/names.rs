@@ -39,7 +39,9 @@ impl Names {
             add(file.name.clone(), BootFile::Artifact(file.name.clone()));
         }
         add(format!("{folder}/{IPXE_SCRIPT}"), BootFile::Script(ScriptKind::Ipxe));
-        add(release.grub_config.clone(), BootFile::Script(ScriptKind::Grub));
+        for config in &release.grub_configs {
+            add(config.clone(), BootFile::Script(ScriptKind::Grub));
+        }
         let first_files = release
             .loaders
             .iter()

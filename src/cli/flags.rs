@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use url::Url;
 
 use crate::{
-    model::{Arch, Disk, Firmware, Layout, Mac, ParseError, PasswordHash},
+    model::{Arch, Disk, Firmware, Layout, Mac, ParseError, PasswordHash, Trust},
     plan::Settings,
 };
 
@@ -127,6 +127,9 @@ pub struct ServeFlags {
     /// Install this machine again, although it is installed
     #[arg(long, value_name = "MAC", env = "PROVISIONER_REINSTALL", hide_env = true, value_delimiter = ',')]
     pub reinstall: Vec<Mac>,
+    /// Command to run here for each machine that is done, with its PROVISIONER_IP in the environment
+    #[arg(long, value_name = "CMD", env = "PROVISIONER_ON_DONE", hide_env = true)]
+    pub on_done: Option<String>,
 }
 
 /// How to report.
@@ -194,12 +197,65 @@ pub struct PlanFlags {
     /// SSH public key that may log in as root, or a file of them
     #[arg(long, value_name = "KEY|FILE", env = "PROVISIONER_SSH_KEY", hide_env = true, help_heading = "System")]
     ssh_key: Vec<String>,
-    /// Disk to erase [default: the first that is neither removable nor USB]
-    #[arg(long, value_name = "DEVICE", env = "PROVISIONER_DISK", hide_env = true, help_heading = "System")]
+    /// Administrator to make besides root, with the same password and SSH keys
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_USER", hide_env = true, help_heading = "System")]
+    user: Option<String>,
+    /// Give root no password
+    #[arg(long, env = "PROVISIONER_LOCK_ROOT", hide_env = true, help_heading = "System")]
+    lock_root: bool,
+    /// Its language, and further ones that it can speak [default: en_US.UTF-8]
+    #[arg(
+        long = "lang",
+        value_name = "LOCALE",
+        env = "PROVISIONER_LANG",
+        hide_env = true,
+        value_delimiter = ',',
+        help_heading = "System"
+    )]
+    languages: Vec<String>,
+    /// Keyboard layout [default: us]
+    #[arg(long, value_name = "LAYOUT", env = "PROVISIONER_KEYMAP", hide_env = true, help_heading = "System")]
+    keymap: Option<String>,
+    /// Time zone [default: UTC]
+    #[arg(long, value_name = "ZONE", env = "PROVISIONER_TIMEZONE", hide_env = true, help_heading = "System")]
+    timezone: Option<String>,
+    /// Time servers [default: the distribution's]
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "PROVISIONER_NTP",
+        hide_env = true,
+        value_delimiter = ',',
+        help_heading = "System"
+    )]
+    ntp: Vec<String>,
+    /// Disk to erase: a device, a size such as 500G, or smallest [default: the first that is neither removable nor USB]
+    #[arg(long, value_name = "DISK", env = "PROVISIONER_DISK", hide_env = true, help_heading = "System")]
     disk: Option<Disk>,
     /// Layout of the disk: plain, lvm or btrfs [default: plain]
     #[arg(long, value_name = "LAYOUT", env = "PROVISIONER_PART", hide_env = true, help_heading = "System")]
     part: Option<Layout>,
+    /// Encrypt the disk; asks for the passphrase, or makes one
+    #[arg(long, env = "PROVISIONER_LUKS", hide_env = true, help_heading = "System")]
+    luks: bool,
+    /// Encrypt the disk with the passphrase in this file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PROVISIONER_LUKS_PASSPHRASE_FILE",
+        hide_env = true,
+        help_heading = "System"
+    )]
+    luks_passphrase_file: Option<PathBuf>,
+    /// Encrypt the disk, and let the machine's TPM 2.0 open it
+    #[arg(long, env = "PROVISIONER_LUKS_TPM2", hide_env = true, help_heading = "System")]
+    luks_tpm2: bool,
+    /// Command that the new machine runs once, on its first start
+    #[arg(long, value_name = "CMD", env = "PROVISIONER_HANDOFF_EXEC", hide_env = true, help_heading = "System")]
+    handoff_exec: Option<String>,
+    /// Directory to deliver to it; its ./run is run, unless --handoff-exec says otherwise
+    #[arg(long, value_name = "DIR", env = "PROVISIONER_HANDOFF_CODE", hide_env = true, help_heading = "System")]
+    handoff_code: Option<PathBuf>,
     /// Further kernel arguments, for the installer and the installed system
     #[arg(
         long,
@@ -211,6 +267,9 @@ pub struct PlanFlags {
         help_heading = "System"
     )]
     kernel_args: Vec<String>,
+    /// Own answer file (kickstart, preseed) in place of ours
+    #[arg(long, value_name = "FILE", env = "PROVISIONER_ANSWERS", hide_env = true, help_heading = "System")]
+    answers: Option<PathBuf>,
     /// Own lines after ours in the answer file
     #[arg(long, value_name = "FILE", env = "PROVISIONER_APPEND_ANSWERS", hide_env = true, help_heading = "System")]
     append_answers: Option<PathBuf>,
@@ -251,6 +310,12 @@ pub struct PlanFlags {
     /// Mirror of the distribution [default: its own]
     #[arg(long, value_name = "URL", env = "PROVISIONER_MIRROR", hide_env = true, help_heading = "Source")]
     mirror: Option<Url>,
+    /// What must vouch for boot files: signed or https [default: the strictest that the distribution has]
+    #[arg(long, value_name = "LEVEL", env = "PROVISIONER_TRUST", hide_env = true, help_heading = "Source")]
+    trust: Option<Trust>,
+    /// Directory of own templates, see `provisioner templates export`
+    #[arg(long, value_name = "DIR", env = "PROVISIONER_TEMPLATES", hide_env = true, help_heading = "Source")]
+    templates: Option<PathBuf>,
     /// File of OpenPGP keys trusted for the mirror besides the distribution's
     #[arg(long, value_name = "FILE", env = "PROVISIONER_KEYRING", hide_env = true, help_heading = "Source")]
     keyring: Vec<PathBuf>,
@@ -302,11 +367,25 @@ impl From<PlanFlags> for Settings {
             password: flags.password,
             password_file: flags.password_file,
             ssh_keys: flags.ssh_key,
+            user: flags.user,
+            lock_root: flags.lock_root,
+            languages: flags.languages.into_iter().filter(|name| !name.is_empty()).collect(),
+            keymap: flags.keymap,
+            timezone: flags.timezone,
+            time_servers: flags.ntp.into_iter().filter(|name| !name.is_empty()).collect(),
+            luks: flags.luks,
+            luks_passphrase_file: flags.luks_passphrase_file,
+            luks_tpm2: flags.luks_tpm2,
+            handoff_exec: flags.handoff_exec,
+            handoff_code: flags.handoff_code,
             packages: flags.packages.into_iter().filter(|name| !name.is_empty()).collect(),
             part: flags.part,
             disk: flags.disk,
             kernel_args: flags.kernel_args.into_iter().filter(|word| !word.is_empty()).collect(),
+            answers: flags.answers,
             append_answers: flags.append_answers,
+            templates: flags.templates,
+            trust: flags.trust,
             keyrings: flags.keyring,
             offline: flags.offline,
         }

@@ -1,6 +1,9 @@
 //! What a plan needs of this machine: its files, its home, its name servers. Reads only.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use nix::unistd::Uid;
 
@@ -44,6 +47,12 @@ fn look(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
         distro: catalogue.distro(distro),
         password: settings.password_file.as_deref().map(password::read),
         ssh_keys: read_ssh_keys(&settings.ssh_keys),
+        passphrase: settings.luks_passphrase_file.as_deref().map(password::read_passphrase),
+        handoff_code: settings.handoff_code.as_deref().map_or(Ok(()), check_handoff_code),
+        own_answers: settings.answers.as_ref().map(|path| {
+            let text = fs::read_to_string(path);
+            text.map_err(|error| unreadable("--answers", path, &error))
+        }),
         append_answers: settings.append_answers.as_ref().map(|path| {
             let text = fs::read_to_string(path);
             text.map_err(|error| unreadable("--append-answers", path, &error))
@@ -77,6 +86,14 @@ fn read_ssh_keys(given: &[String]) -> Result<Vec<String>, Hinted> {
         keys.extend(lines.map(str::to_owned));
     }
     Ok(keys)
+}
+
+fn check_handoff_code(folder: &Path) -> Result<(), Hinted> {
+    let readable = fs::read_dir(folder).map(drop);
+    readable.map_err(|error| {
+        let what = format!("--handoff-code {}: {error}", folder.display());
+        Hinted::new(what, "give a directory that can be read")
+    })
 }
 
 fn unreadable(flag: &str, path: &std::path::Path, error: &std::io::Error) -> Hinted {

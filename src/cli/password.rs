@@ -3,7 +3,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::{
-    model::{Hinted, InstallRecipe, PasswordHash},
+    model::{Hinted, InstallRecipe, Passphrase, PasswordHash},
     plan::hash_password,
 };
 
@@ -13,12 +13,12 @@ const PROMPT: &str = "[provisioner] password: ";
 ///
 /// An empty password locks the account, which is only of use to somebody who brought an SSH key.
 pub fn ask(recipe: &mut InstallRecipe) -> anyhow::Result<()> {
-    if recipe.root_password.is_some() {
+    if recipe.password.is_some() {
         return Ok(());
     }
     let password = prompt()?;
     if !password.is_empty() {
-        recipe.root_password = Some(hash_password(&password)?);
+        recipe.password = Some(hash_password(&password)?);
         return Ok(());
     }
     if recipe.ssh_keys.is_empty() {
@@ -52,5 +52,17 @@ pub fn read(path: &Path) -> Result<PasswordHash, Hinted> {
             format!("--password-file {}: {error:#}", path.display()),
             "its first line must be the password of the new machine",
         )
+    })
+}
+
+/// Reads `--luks-passphrase-file`: its first line is the passphrase.
+pub fn read_passphrase(path: &Path) -> Result<Passphrase, Hinted> {
+    let read = || -> anyhow::Result<Passphrase> {
+        let text = std::fs::read_to_string(path).context("reading it")?;
+        Ok(Passphrase::try_from(text.lines().next().unwrap_or_default().to_owned())?)
+    };
+    read().map_err(|error| {
+        let what = format!("--luks-passphrase-file {}: {error:#}", path.display());
+        Hinted::new(what, "its first line must be the passphrase of the new disk")
     })
 }

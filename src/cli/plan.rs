@@ -48,7 +48,7 @@ fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
         writeln!(f, "packages       {}", recipe.packages.join(", "))?;
     }
     writeln!(f, "disk           {} will be ERASED, layout {}", recipe.disk, recipe.layout)?;
-    let password = if recipe.root_password.is_some() { "password set" } else { "password asked for at the start" };
+    let password = if recipe.password.is_some() { "password set" } else { "password asked for at the start" };
     writeln!(f, "root           {password}, {} SSH keys", recipe.ssh_keys.len())?;
     for mirror in &release.mirrors {
         writeln!(f, "mirror         {} → {}", endpoints.url(&format!("/mirror/{}/", mirror.id)), mirror.shown())?;
@@ -58,7 +58,9 @@ fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     for artifact in release.artifacts() {
         writeln!(f, "               {}/{}", names.folder(), artifact.name)?;
     }
-    writeln!(f, "               {} (made for each machine)", release.grub_config)?;
+    for config in &release.grub_configs {
+        writeln!(f, "               {config} (made for each machine)")?;
+    }
     writeln!(f, "listens        {}: UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.interface, plan.http_port)?;
     writeln!(f, "keeps          {}", plan.prefix.display())?;
     if plan.offline {

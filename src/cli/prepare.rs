@@ -35,9 +35,8 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
         offline: draft.offline,
         now: Timestamp::now(),
     };
-    let Sources { version, codename, mirrors, public_mirrors, notes } =
-        fetch::discover(&question, &keyring, &client).await?;
-    let mut release = Release::new(Arc::clone(&draft.distro), &version, &codename, draft.arch, mirrors)?;
+    let Sources { release, mirrors, public_mirrors, notes } = fetch::discover(&question, &keyring, &client).await?;
+    let mut release = Release::new(Arc::clone(&draft.distro), &release, &draft.recipe.flavour, draft.arch, mirrors)?;
     release.public_mirrors = public_mirrors;
     Ok(Prepared { plan: draft.with_release(release), notes })
 }

@@ -16,7 +16,7 @@ const ANY_MACHINE: Mac = Mac([0x02, 0, 0, 0, 0, 1]);
 /// `provisioner render answers`: the answer file, and nothing else on standard output.
 pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
     let Prepared { plan, .. } = prepare(flags, Link::Named("none")).await?;
-    if plan.recipe.root_password.is_none() {
+    if plan.recipe.password.is_none() {
         eprintln!("provisioner: no --password: rendered with root's password locked");
     }
     let (mac, urls) = anyone(&plan);

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use minijinja::{Value, value::Serde};
 use serde::Serialize;
 
-use super::{Release, check, render};
-use crate::model::{Disk, Endpoints, Hinted, Host, InstallRecipe, Mac};
+use super::{Release, address, check, render};
+use crate::model::{Disk, Endpoints, Hinted, Host, InstallRecipe, Mac, Passphrase, PasswordHash, Sha256Digest};
 
 /// What follows it on the installer's command line is kept for the installed system too.
 const KEPT: &str = "---";
@@ -28,12 +28,17 @@ pub struct AnswerContext<'a> {
     pub endpoints: Endpoints,
     /// URL of the answer file. The other answer files are fetched from beside it.
     pub answers_url: &'a str,
-    /// Reports are POSTed to `<callback_url>/<name>`: `started`, `partitioned`, `finishing`, `installed`, and `failed` with the
-    /// reason as its plain-text body.
+    /// Reports are POSTed to `<callback_url>/<name>`: `started`, `partitioned`, `finishing`, `installed`, and with a plain-text
+    /// body `failed` (the reason), `host-keys` (the content of the machine's `ssh_host_*_key.pub`) and `handed-off` (the exit
+    /// status on one line, the last line of output on the next).
     pub callback_url: &'a str,
     /// The operator's own kernel arguments. They are kept for the installed system; with `---` among them only those after it
     /// are.
     pub kernel_args: &'a [String],
+    /// Digest of `handoff.tar`, which is fetched from beside the answer file, if there is code to deliver.
+    pub handoff_code: Option<Sha256Digest>,
+    /// The operator's own answer file, in place of ours (`--answers`). It is not a template.
+    pub own: Option<&'a str>,
     /// The operator's own lines, which follow ours in the answer file. The last answer to a question wins.
     pub append: &'a str,
 }
@@ -49,15 +54,34 @@ struct Values<'a> {
     domain: &'a str,
     mac: String,
     locale: &'a str,
+    languages: &'a [String],
     keymap: &'a str,
     timezone: &'a str,
+    time_servers: &'a [String],
     root_password: &'a str,
+    user: &'a str,
+    user_password: &'a str,
     ssh_keys: &'a [String],
     tasks: &'a [String],
     packages: Vec<&'a str>,
+    /// `first`, `smallest`, `size` or `device`.
+    disk_choice: &'a str,
+    /// Path of the device that was asked for.
     disk: &'a str,
+    /// Its size in bytes, 0 where none was asked for.
+    disk_size: u64,
     layout: String,
+    luks: bool,
+    passphrase: &'a str,
+    tpm2: bool,
+    handoff: &'a str,
+    /// Where the code for the hand-off is, and its SHA-256.
+    handoff_url: String,
+    handoff_sha256: String,
     http: String,
+    /// The install tree, through us.
+    tree_url: String,
+    repos: Vec<RepoValues<'a>>,
     answers_url: &'a str,
     callback_url: &'a str,
     scripts: &'a [String],
@@ -71,6 +95,15 @@ struct Archive<'a> {
     public: &'a str,
 }
 
+/// A repository, as the installer is told of it and as the installed system is.
+#[derive(Serialize)]
+struct RepoValues<'a> {
+    id: &'a str,
+    ours: String,
+    public: String,
+    metalink: String,
+}
+
 /// Every file that the installer is given, by its name beside the answer file, that one included.
 ///
 /// # Errors
@@ -80,20 +113,27 @@ pub fn answer_files(context: &AnswerContext<'_>) -> anyhow::Result<BTreeMap<Stri
     let values = Value::from(Serde(values(context)?));
     let environment = render::environment(distro)?;
     let mut files = BTreeMap::new();
-    for name in std::iter::once(&distro.answers).chain(&distro.scripts) {
-        let template = environment.get_template(name)?;
-        let text =
-            template.render(&values).with_context(|| format!("filling in {name} of {}", context.release.uid()))?;
-        files.insert(name.clone(), text);
-    }
-    if !context.append.is_empty() {
-        let answers = files.get_mut(&distro.answers).context("the answer file was rendered first")?;
-        answers.push_str(context.append);
-        if !context.append.ends_with('\n') {
-            answers.push('\n');
-        }
+    let fill = |name: &String| {
+        let text = environment.get_template(name).and_then(|template| template.render(&values));
+        text.with_context(|| format!("filling in {name} of {}", context.release.uid()))
+    };
+    let mut answers = match context.own {
+        None => fill(&distro.answers)?,
+        Some(own) => with_line_end(own.to_owned()) + &fill(&distro.callbacks)?,
+    };
+    answers.push_str(&with_line_end(context.append.to_owned()));
+    files.insert(distro.answers.clone(), answers);
+    for name in &distro.scripts {
+        files.insert(name.clone(), fill(name)?);
     }
     Ok(files)
+}
+
+fn with_line_end(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 /// The answer file alone, the operator's own lines included.
@@ -139,6 +179,8 @@ fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
     let name = host.hostname.as_deref().unwrap_or_default();
     let (hostname, domain) = name.split_once('.').unwrap_or((name, ""));
     let flavour = &release.distro.flavours[&recipe.flavour];
+    let encryption = recipe.encryption.as_ref();
+    let ours = |id: &str, path: &str| context.endpoints.url(&format!("/mirror/{id}/{path}"));
     Ok(Values {
         version: &release.version,
         codename: &release.codename,
@@ -156,20 +198,51 @@ fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
         domain,
         mac: context.mac.or(host.mac).map(Mac::dashed).unwrap_or_default(),
         locale: &recipe.locale,
+        languages: &recipe.languages,
         keymap: &recipe.keymap,
         timezone: &recipe.timezone,
-        root_password: recipe.root_password.as_ref().map_or("", |hash| hash.expose()),
+        time_servers: &recipe.time_servers,
+        root_password: recipe.root_password().map_or("", PasswordHash::expose),
+        user: recipe.user.as_deref().unwrap_or_default(),
+        user_password: recipe.password.as_ref().filter(|_| recipe.user.is_some()).map_or("", PasswordHash::expose),
         ssh_keys: &recipe.ssh_keys,
         tasks: &flavour.tasks,
         packages: flavour.packages.iter().chain(&recipe.packages).map(String::as_str).collect(),
-        disk: match &recipe.disk {
-            Disk::FirstFixed => "",
-            Disk::Device(path) => path,
+        disk_choice: match recipe.disk {
+            Disk::FirstFixed => "first",
+            Disk::Smallest => "smallest",
+            Disk::Size(_) => "size",
+            Disk::Device(_) => "device",
         },
+        disk: if let Disk::Device(path) = &recipe.disk { path } else { "" },
+        disk_size: if let Disk::Size(bytes) = recipe.disk { bytes } else { 0 },
         layout: recipe.layout.to_string(),
+        luks: recipe.encryption.is_some(),
+        passphrase: encryption.and_then(|encryption| encryption.passphrase.as_ref()).map_or("", Passphrase::expose),
+        tpm2: encryption.is_some_and(|encryption| encryption.tpm2),
+        handoff: recipe.handoff.command().unwrap_or_default(),
+        handoff_url: context.handoff_code.map_or_else(String::new, |_| beside(context.answers_url, "handoff.tar")),
+        handoff_sha256: context.handoff_code.map_or_else(String::new, |digest| digest.to_string()),
         http: context.endpoints.http().to_string(),
+        tree_url: release.tree.as_ref().map_or_else(String::new, |tree| ours(&release.archive().id, tree)),
+        repos: release
+            .repos
+            .iter()
+            .map(|repo| RepoValues {
+                id: &repo.id,
+                ours: ours(&release.archive().id, &repo.path),
+                public: address::below(&release.public_mirrors[0].url, &repo.path).to_string(),
+                metalink: repo.metalink.as_ref().map(ToString::to_string).unwrap_or_default(),
+            })
+            .collect(),
         answers_url: context.answers_url,
         callback_url: context.callback_url,
         scripts: &release.distro.scripts,
     })
+}
+
+/// The file `name` in the folder of another one.
+fn beside(url: &str, name: &str) -> String {
+    let folder = url.rsplit_once('/').map_or(url, |(folder, _)| folder);
+    format!("{folder}/{name}")
 }

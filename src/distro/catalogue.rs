@@ -8,6 +8,9 @@ use crate::model::Hinted;
 /// Every distribution that is compiled in.
 static DISTROS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/distros");
 
+/// Templates that every family may include: scripts that any installer can run.
+static SHARED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/shared");
+
 /// The file that describes a family.
 const DESCRIPTION: &str = "distro.toml";
 
@@ -39,14 +42,13 @@ impl Catalogue {
     pub fn distro(self, id: &str) -> Result<Arc<Distro>, Hinted> {
         let dir = self.dir(id)?;
         let text = String::from_utf8_lossy(self.file(id, DESCRIPTION)?);
-        let templates = dir
-            .files()
-            .filter_map(|file| {
-                let name = file.path().file_name()?.to_str()?;
-                (name != DESCRIPTION).then_some((name.to_owned(), file.contents_utf8()?.to_owned()))
-            })
-            .collect();
-        parse(id, &text, templates).map(Arc::new)
+        let mut distro = parse(id, &text)?;
+        // The closer a template is to the family, the more it counts.
+        let base = distro.templates_of.as_deref().map(|base| self.dir(base)).transpose()?;
+        for folder in [Some(&SHARED), base, Some(dir)].into_iter().flatten() {
+            distro.templates.extend(texts(folder));
+        }
+        consistent(id, distro).map(Arc::new)
     }
 
     /// A file of a family's folder: `keys/archive.pgp`, say.
@@ -69,20 +71,32 @@ impl Catalogue {
     }
 }
 
-/// A description from its text, checked as far as it can be without an archive.
-fn parse(id: &str, text: &str, templates: BTreeMap<String, String>) -> Result<Distro, Hinted> {
+/// The templates in a folder, by file name.
+fn texts(folder: &Dir<'_>) -> BTreeMap<String, String> {
+    let text = |file: &include_dir::File<'_>| {
+        let name = file.path().file_name()?.to_str()?;
+        (name != DESCRIPTION).then_some((name.to_owned(), file.contents_utf8()?.to_owned()))
+    };
+    folder.files().filter_map(text).collect()
+}
+
+/// A description from its text.
+fn parse(id: &str, text: &str) -> Result<Distro, Hinted> {
     let file = format!("templates/distros/{id}/{DESCRIPTION}");
-    let mut distro: Distro = toml::from_str(text).map_err(|error| {
+    toml::from_str(text).map_err(|error| {
         // Lines count from 1, as editors do.
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         let mut words = error.message().splitn(2, ", ");
         let what = words.next().unwrap_or_default();
         let hint = words.next().unwrap_or("see the other descriptions, and src/distro/data.rs for what each key means");
         Hinted::new(format!("{file}:{line}: {what}"), hint)
-    })?;
-    distro.templates = templates;
+    })
+}
+
+/// The family, unless its description and its templates contradict each other.
+fn consistent(id: &str, distro: Distro) -> Result<Distro, Hinted> {
     match inconsistency(&distro, id) {
-        Some((what, hint)) => Err(Hinted::new(format!("{file}: {what}"), hint)),
+        Some((what, hint)) => Err(Hinted::new(format!("templates/distros/{id}/{DESCRIPTION}: {what}"), hint)),
         None => Ok(distro),
     }
 }
@@ -99,11 +113,21 @@ fn inconsistency(distro: &Distro, id: &str) -> Option<(String, String)> {
     if distro.layouts.is_empty() {
         return Some(("layouts is empty".into(), "name at least one".into()));
     }
-    if distro.release(&distro.archive.loaders).is_err() {
-        let what = format!("archive.loaders = {:?} is not one of the releases", distro.archive.loaders);
-        return Some((what, "add the release, or name another".into()));
+    if distro.releases.is_empty() {
+        return Some(("there is no [[releases]]".into(), "name at least one".into()));
     }
-    let mut files = std::iter::once(&distro.answers).chain(&distro.scripts);
+    match (&distro.archive.debian, &distro.archive.rpm) {
+        (Some(debian), None) if distro.release(&debian.loaders).is_err() => {
+            let what = format!("archive.debian.loaders = {:?} is not one of the releases", debian.loaders);
+            return Some((what, "add the release, or name another".into()));
+        }
+        (Some(_), None) | (None, Some(_)) => {}
+        _ => {
+            let what = "it does not say how the archive's files are vouched for".into();
+            return Some((what, "write either [archive.debian] or [archive.rpm]".into()));
+        }
+    }
+    let mut files = [&distro.answers, &distro.callbacks].into_iter().chain(&distro.scripts);
     if let Some(name) = files.find(|name| !distro.templates.contains_key(*name)) {
         return Some((format!("there is no file {name}"), "put it beside the description".into()));
     }
@@ -137,21 +161,29 @@ mod tests {
         let text =
             String::from_utf8_lossy(Catalogue::embedded().file("debian", DESCRIPTION).expect("debian")).into_owned();
         let templates = Catalogue::embedded().distro("debian").expect("debian").templates.clone();
+        let parse = |text: &str, templates: &BTreeMap<String, String>| {
+            let distro = parse("debian", text)?;
+            consistent("debian", Distro { templates: templates.clone(), ..distro })
+        };
         let line = text.lines().position(|line| line.starts_with("stable =")).expect("a line") + 1;
         let cases = [
             (text.replace("stable =", "stabel ="), format!("distro.toml:{line}: unknown field `stabel`"), "`stable`"),
-            (text.replace("loaders = \"13\"", "loaders = \"99\""), "distro.toml: archive.loaders".into(), "release"),
+            (
+                text.replace("loaders = \"13\"", "loaders = \"99\""),
+                "distro.toml: archive.debian.loaders".into(),
+                "release",
+            ),
             (text.replace("\"lvm\"", "\"raid\""), "\"raid\" is not a layout".into(), ""),
             (text.replace("default_flavour = \"standard\"", "default_flavour = \"big\""), "\"big\"".into(), "minimal"),
             (text.replace("\"preseed.cfg\"", "\"answers.cfg\""), "there is no file answers.cfg".into(), "beside"),
         ];
         for (text, what, hint) in cases {
-            let error = parse("debian", &text, templates.clone()).expect_err(&what);
+            let error = parse(&text, &templates).expect_err(&what);
             assert!(error.what.contains(&what), "{what} not in: {}", error.what);
             assert!(error.hint.contains(hint), "{hint} not in: {}", error.hint);
         }
-        let broken = BTreeMap::from([("preseed.cfg".into(), "{{ x".into()), ("setup.sh".into(), String::new())]);
-        let error = parse("debian", &text, broken).expect_err("an unclosed expression");
+        let broken = templates.into_iter().chain([("preseed.cfg".into(), "{{ x".into())]).collect();
+        let error = parse(&text, &broken).expect_err("an unclosed expression");
         assert!(error.what.contains("preseed.cfg"), "{}", error.what);
     }
 }

@@ -7,9 +7,11 @@ use crate::model::{Hinted, Host, InstallRecipe};
 /// Every value of a recipe that the family's installer cannot be given.
 pub fn recipe(distro: &Distro, recipe: &InstallRecipe) -> Vec<Hinted> {
     let mut wrong = Vec::new();
-    wrong.extend(locale(&recipe.locale).err());
+    wrong.extend([&recipe.locale].into_iter().chain(&recipe.languages).filter_map(|name| locale(name).err()));
     wrong.extend(keymap(&recipe.keymap).err());
     wrong.extend(timezone(&recipe.timezone).err());
+    wrong.extend(recipe.time_servers.iter().filter_map(|name| time_server(name).err()));
+    wrong.extend(recipe.user.iter().filter_map(|name| user(name).err()));
     wrong.extend(recipe.ssh_keys.iter().filter_map(|key| ssh_key(key).err()));
     wrong.extend(recipe.packages.iter().filter_map(|name| package(name).err()));
     if !distro.flavours.contains_key(&recipe.flavour) {
@@ -80,6 +82,25 @@ pub fn keymap(name: &str) -> Result<(), Hinted> {
 /// For anything else.
 pub fn timezone(name: &str) -> Result<(), Hinted> {
     demand(word(name, b"/_+-"), name, "a time zone", "such as Europe/Berlin or Etc/UTC")
+}
+
+/// A time server: a name or an IPv4 address.
+///
+/// # Errors
+/// For anything else.
+pub fn time_server(name: &str) -> Result<(), Hinted> {
+    demand(hostname(name).is_ok(), name, "a time server", "such as pool.ntp.org or 192.168.42.1")
+}
+
+/// A login name (useradd(8)): lower-case letters, digits, `_` and `-`, at most 32, and not an account that every system has.
+///
+/// # Errors
+/// For anything else.
+pub fn user(name: &str) -> Result<(), Hinted> {
+    let head = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    let tail = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    let reserved = ["root", "bin", "daemon", "sys", "nobody", "mail", "sync", "games", "adm", "sshd"].contains(&name);
+    demand(head && tail && name.len() <= 32 && !reserved, name, "a login name for an administrator", "such as ada")
 }
 
 /// A line of `authorized_keys` (sshd(8)).

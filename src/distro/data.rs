@@ -14,16 +14,28 @@ pub struct Distro {
     pub id: String,
     /// Name for people.
     pub name: String,
+    /// The family whose templates this one uses where it has none of the same name.
+    #[serde(default)]
+    pub templates_of: Option<String>,
     /// Template of the answer file, beside `distro.toml`.
     pub answers: String,
     /// Templates of the scripts that the answer file makes the installer fetch from where it fetched the answers.
     #[serde(default)]
     pub scripts: Vec<String>,
+    /// What makes answers that the operator brought (`--answers`) report back: a template that is put after them.
+    pub callbacks: String,
     /// The installer's kernel arguments: a template each, over the same values as the answer file. What renders empty is left
     /// out.
     pub kernel_args: Vec<String>,
     /// `--flavour` when none is given: one of `flavours`.
     pub default_flavour: String,
+    /// Memory that the installer needs, in MiB; a machine with less fails in ways that do not say so.
+    pub memory: u32,
+    /// Ends of the names of package files, such as `.deb`. A package never changes under its name.
+    pub package_suffixes: Vec<String>,
+    /// Folders in whose depth a file never changes under its name, such as `pool`.
+    #[serde(default)]
+    pub immutable_folders: Vec<String>,
     /// Disk layouts that its installer can make without a question.
     #[serde(deserialize_with = "layouts")]
     pub layouts: Vec<Layout>,
@@ -60,6 +72,9 @@ pub struct FlavourData {
     /// Single packages.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// The install tree that has it, where a family has several: `Server`.
+    #[serde(default)]
+    pub variant: String,
 }
 
 /// What a rehearsal adds to an installation.
@@ -71,38 +86,92 @@ pub struct RehearseData {
     pub kernel_args: Vec<String>,
 }
 
-/// A release that is known without asking the archive.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// A release that is known without asking anybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseData {
     /// `--version`.
     pub version: String,
-    /// The archive's name for it.
+    /// The archive's name for it; empty where it has none but the version.
+    #[serde(default)]
     pub codename: String,
+    /// What the distributor's files of this release have in their names besides the version: Fedora's compose label, `1.7`.
+    #[serde(default)]
+    pub label: String,
+    /// Fingerprint of the one key that signs this release; empty where any key of the family may.
+    #[serde(default)]
+    pub signer: String,
+    /// It gets no updates any more, and has moved to the archive of ended releases: taken only when asked for.
+    #[serde(default)]
+    pub ended: bool,
 }
 
-/// The main archive: where boot files and packages come from.
+/// The main archive: where boot files and packages come from. Exactly one of `debian` and `rpm` says how its files are vouched
+/// for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveData {
-    /// How its files are vouched for.
-    pub scheme: Scheme,
-    /// Public address, the default of `--mirror`.
+    /// Public address, the default of `--mirror`: for `rpm` the distributor's own server, over https.
     pub mirror: url::Url,
-    /// Suite whose metadata says which release is the newest stable one.
-    pub stable: String,
     /// OpenPGP keys trusted for its metadata, a file beside `distro.toml`.
     pub keys: String,
+    /// A clear-signed `InRelease` with the digests of `Packages` and of the installer's `SHA256SUMS`.
+    pub debian: Option<DebianData>,
+    /// Install trees with `.treeinfo`, repositories with `repomd.xml`.
+    pub rpm: Option<RpmData>,
+}
+
+/// What is particular to an archive of Debian's kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebianData {
+    /// Suite whose metadata says which release is the newest stable one.
+    pub stable: String,
     /// Version whose boot loaders serve every release.
     pub loaders: String,
 }
 
-/// How an archive's files are vouched for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// A clear-signed `InRelease` with the digests of `Packages` and of the installer's `SHA256SUMS`.
-    Debian,
+/// What is particular to Fedora and its family. Paths are templates over `version`, `variant`, `arch` and `label`, relative to
+/// the archive's root.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RpmData {
+    /// Fedora's `releases.json`: every image of every supported release.
+    pub releases: Option<url::Url>,
+    /// Where the distributor's mirror manager answers with a metalink; a template over `repo` and `arch`.
+    pub metalink: Option<String>,
+    /// Root of the archive of ended releases.
+    pub ended: Option<url::Url>,
+    /// The install tree: the folder of `.treeinfo`.
+    pub tree: String,
+    /// What signs the installation image; without it the strictest level of trust is https.
+    pub checksum: Option<ChecksumData>,
+    /// Repositories, that of the tree first.
+    pub repos: Vec<RepoData>,
+}
+
+/// The signed list of digests that names the network installation image, whose content is the tree's `images/boot.iso`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChecksumData {
+    /// The list: clear-signed, unless `signature` is given.
+    pub file: String,
+    /// Its detached signature.
+    pub signature: Option<String>,
+    /// The image's name in the list.
+    pub iso: String,
+}
+
+/// A repository of packages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepoData {
+    /// Its name in answers: `updates`.
+    pub id: String,
+    /// Its folder, that of `repodata/`.
+    pub path: String,
+    /// Its name at the mirror manager: a template over `version`.
+    pub metalink: Option<String>,
 }
 
 /// A further archive.
@@ -123,12 +192,15 @@ pub struct MirrorData {
 pub struct ArchData {
     /// The distribution's own name for it.
     pub name: String,
-    /// Where the signed GRUB looks for its configuration, from the server's root.
-    pub grub_config: String,
+    /// Where the signed GRUB looks for its configuration, from the server's root: templates over `uid` too.
+    pub grub_configs: Vec<String>,
     /// The installer's kernel.
     pub kernel: NamedFile,
     /// The installer's initial RAM disk.
     pub initrd: NamedFile,
+    /// Further files that the installer fetches before it can check anything itself.
+    #[serde(default)]
+    pub installer: Vec<NamedFile>,
     /// Where an installed system's own UEFI loader may be on its disk, best first, without leading slashes.
     pub disk_loaders: Vec<String>,
     /// Boot loaders by firmware.
@@ -161,6 +233,20 @@ pub enum SourceData {
         /// Path inside it, without the leading slash.
         path: String,
     },
+    /// A file of the install tree, which the installation image has under the same path.
+    Tree {
+        /// Path below the tree.
+        tree: String,
+    },
+    /// A file inside a signed RPM of a repository.
+    Rpm {
+        /// Id of the repository.
+        repo: String,
+        /// Name of the package.
+        rpm: String,
+        /// Path inside it, without the leading slash.
+        path: String,
+    },
 }
 
 /// The loader for some firmware.
@@ -172,7 +258,7 @@ pub struct LoaderData {
     /// What kind of script it runs.
     pub script: ScriptKind,
     /// Its files; the firmware is told the first.
-    pub files: Vec<LoaderFile>,
+    pub files: Vec<NamedFile>,
 }
 
 /// What kind of script a loader runs.
@@ -183,16 +269,4 @@ pub enum ScriptKind {
     Grub,
     /// An iPXE script.
     Ipxe,
-}
-
-/// One file of a loader, out of a package.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoaderFile {
-    /// The name it is served by.
-    pub name: String,
-    /// Name of the package.
-    pub package: String,
-    /// Path inside the package, without the leading slash.
-    pub path: String,
 }

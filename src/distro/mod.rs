@@ -15,7 +15,7 @@ mod render;
 pub use answers::{AnswerContext, answer_files, answers, kernel_args};
 pub use catalogue::Catalogue;
 pub use data::{
-    ArchData, ArchiveData, Distro, FlavourData, LoaderData, LoaderFile, MirrorData, NamedFile, RehearseData,
-    ReleaseData, Scheme, ScriptKind, SourceData,
+    ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
+    RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
-pub use release::{Artifact, Loader, Mirror, Release, Source};
+pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};

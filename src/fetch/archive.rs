@@ -52,9 +52,9 @@ pub async fn newest_stable(
     client: &Client,
     now: Timestamp,
 ) -> anyhow::Result<Stable> {
-    let (release, _) = suite(client, mirror, &distro.archive.stable, keyring, now).await?;
-    let point =
-        release.version.with_context(|| format!("suite {} of {mirror} has no version", distro.archive.stable))?;
+    let debian = distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
+    let (release, _) = suite(client, mirror, &debian.stable, keyring, now).await?;
+    let point = release.version.with_context(|| format!("suite {} of {mirror} has no version", debian.stable))?;
     let version = point.split('.').next().unwrap_or_default().to_owned();
     Ok(Stable { version, point, codename: release.codename })
 }
@@ -205,13 +205,13 @@ impl<'a> Archive<'a> {
 
     /// Digest of the index that lists `source`, if the suite has that index.
     pub async fn index_of(&mut self, source: &Source) -> anyhow::Result<Option<Sha256Digest>> {
-        let (codename, index) = self.index_path(source);
+        let Some((codename, index)) = self.index_path(source) else { return Ok(None) };
         Ok(self.suite(codename).await?.file(&index).map(|expected| expected.sha256))
     }
 
     /// Where `source` is; `None` when this archive does not have it.
     pub async fn locate(&mut self, source: &Source) -> anyhow::Result<Option<Located>> {
-        let (codename, path) = self.index_path(source);
+        let Some((codename, path)) = self.index_path(source) else { return Ok(None) };
         let release = self.suite(codename).await?;
         let (suite, by_hash) = (release.version_or_codename().to_owned(), release.by_hash);
         let Some(expected) = release.file(&path) else { return Ok(None) };
@@ -251,18 +251,19 @@ impl<'a> Archive<'a> {
                     ),
                 }))
             }
+            Source::Tree { .. } | Source::Rpm { .. } => Ok(None),
         }
     }
 
-    /// The index that lists `source`: its suite and its path below `dists/<codename>/`.
-    fn index_path<'s>(&self, source: &'s Source) -> (&'s str, String) {
+    /// The index that lists `source`: its suite and its path below `dists/<codename>/`. Of other kinds of archive it has none.
+    fn index_path<'s>(&self, source: &'s Source) -> Option<(&'s str, String)> {
+        let arch = &self.release.arch_name;
         match source {
             Source::Image { codename, .. } => {
-                (codename, format!("main/installer-{}/current/images/SHA256SUMS", self.release.arch_name))
+                Some((codename, format!("main/installer-{arch}/current/images/SHA256SUMS")))
             }
-            Source::Package { codename, .. } => {
-                (codename, format!("main/binary-{}/Packages.xz", self.release.arch_name))
-            }
+            Source::Package { codename, .. } => Some((codename, format!("main/binary-{arch}/Packages.xz"))),
+            Source::Tree { .. } | Source::Rpm { .. } => None,
         }
     }
 

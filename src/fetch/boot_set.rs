@@ -104,7 +104,7 @@ pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyho
     // Two loaders may share a file.
     let mut names = BTreeSet::new();
     let artifacts: Vec<_> = release.artifacts().filter(|artifact| names.insert(&artifact.name)).collect();
-    let cache = Cache::lock(request.folder, &release.uid(), say).await?;
+    let cache = Cache::lock(request.folder, release.uid(), say).await?;
     let cached = cache.check(&artifacts).await?;
     if request.offline {
         let set = cached.complete(&cache, "--offline");

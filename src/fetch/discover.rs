@@ -34,10 +34,8 @@ pub struct Question<'a> {
 /// What was found out.
 #[derive(Debug)]
 pub struct Sources {
-    /// Version to install.
-    pub version: String,
-    /// The archive's name for it.
-    pub codename: String,
+    /// What to install.
+    pub release: ReleaseData,
     /// The archives as we reach them, the main one first.
     pub mirrors: Vec<Mirror>,
     /// The archives as the installed system shall reach them, the main one first.
@@ -57,20 +55,20 @@ pub async fn discover(question: &Question<'_>, keyring: &Keyring, client: &Clien
     let mut notes = Vec::new();
     let distro = question.distro;
     let main = choose_mirror(question, client, &mut notes).await?;
-    let ReleaseData { version, codename } = match question.version {
+    let release = match question.version {
         Some(version) => distro.release(version)?.clone(),
         None => stable_release(question, &main, keyring, client, &mut notes).await,
     };
     let mut mirrors = vec![Mirror::new(&distro.id, &main)];
     for further in &distro.mirrors {
-        let probe = further.probe(&codename)?;
+        let probe = further.probe(&release.codename)?;
         let beside = sibling(&main, &further.id);
         let carried = main != distro.archive.mirror && !question.offline && answers(client, &beside, &probe).await;
         let url = if carried { beside } else { further.url.clone() };
         mirrors.push(Mirror::new(&further.id, &url));
     }
     let public_mirrors = public(distro, &mirrors);
-    Ok(Sources { version, codename, mirrors, public_mirrors, notes })
+    Ok(Sources { release, mirrors, public_mirrors, notes })
 }
 
 /// `--mirror`, else the distribution's own, else the one this machine itself installs from.
@@ -83,7 +81,8 @@ async fn choose_mirror(question: &Question<'_>, client: &Client, notes: &mut Vec
         return Ok(address::root(mirror));
     }
     let own = &question.distro.archive.mirror;
-    let probe = format!("dists/{}/InRelease", question.distro.archive.stable);
+    let debian = question.distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
+    let probe = format!("dists/{}/InRelease", debian.stable);
     if question.offline || answers(client, own, &probe).await {
         return Ok(own.clone());
     }
@@ -110,7 +109,7 @@ async fn stable_release(
         return known;
     }
     match newest_stable(question.distro, mirror, keyring, client, question.now).await {
-        Ok(stable) => ReleaseData { version: stable.version, codename: stable.codename },
+        Ok(stable) => ReleaseData { version: stable.version, codename: stable.codename, ..ReleaseData::default() },
         Err(error) => {
             tracing::warn!("asking {mirror} for the newest stable release: {error:#}");
             notes.push(format!(

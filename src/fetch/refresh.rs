@@ -59,6 +59,8 @@ pub fn describe(source: &Source) -> String {
     match source {
         Source::Image { codename, path } => format!("{path} of {codename}'s installer images"),
         Source::Package { codename, package, path } => format!("{path} in {codename}'s package {package}"),
+        Source::Tree { path } => format!("{path} of the install tree"),
+        Source::Rpm { repo, package, path } => format!("{path} in the package {package} of {repo}"),
     }
 }
 

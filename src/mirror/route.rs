@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn routed(path: &str) -> Result<Route, Reject> {
-        let mirror = |id: &str| Mirror { id: id.into(), url: "http://upstream.test/".parse().expect("a URL") };
+        let mirror = |id: &str| Mirror::new(id, &"http://upstream.test/".parse().expect("a URL"));
         route(&[mirror("debian"), mirror("debian-security")], path)
     }
 

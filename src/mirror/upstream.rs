@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_request_asks_upstream_in_one() {
-        let mirrors = [Mirror { id: "d".into(), url: "http://a.test/debian".parse().expect("a URL") }];
+        let mirrors = [Mirror::new("d", &"http://a.test/debian".parse().expect("a URL"))];
         for path in ["d/pool/g++_1%7e2%20x.deb", "d//pool/g%2b%2B_1~2%20x.deb"] {
             let route = route(&mirrors, path).expect("a route");
             assert_eq!(Wanted::new(&mirrors[0], &route).url.as_str(), "http://a.test/debian/pool/g++_1~2%20x.deb");
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn messages_do_not_tell_the_upstream_password() {
-        let mirrors = [Mirror { id: "d".into(), url: "http://me:secret@a.test/".parse().expect("a URL") }];
+        let mirrors = [Mirror::new("d", &"http://me:secret@a.test/".parse().expect("a URL"))];
         let route = route(&mirrors, "d/a").expect("a route");
         assert_eq!(Wanted::new(&mirrors[0], &route).origin(), "d/a from a.test");
     }

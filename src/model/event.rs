@@ -66,8 +66,20 @@ pub enum EventKind {
         /// In the installer's words.
         what: String,
     },
+    /// It told us the public SSH host keys of the system on its disk.
+    HostKeys {
+        /// Lines as in `ssh_host_*_key.pub`, without comments.
+        keys: Vec<String>,
+    },
     /// The installed system asked for an address.
     BootedFromDisk,
+    /// What it was handed over to ran on its first start (`--handoff-exec`).
+    HandedOff {
+        /// Exit status; above 128 a signal ended it, as shells count.
+        status: u8,
+        /// The last line it printed.
+        said: String,
+    },
     /// The operator asked for a new installation (`--reinstall`).
     Rearmed,
 }
@@ -88,7 +100,10 @@ impl fmt::Display for EventKind {
             Self::Finishing => f.write_str("finishing"),
             Self::Installed => f.write_str("installed"),
             Self::Failed { what } => write!(f, "failed: {what}"),
+            Self::HostKeys { keys } => write!(f, "reported {} SSH host keys", keys.len()),
             Self::BootedFromDisk => f.write_str("booted from disk"),
+            Self::HandedOff { status: 0, .. } => f.write_str("hand-off done"),
+            Self::HandedOff { status, said } => write!(f, "hand-off failed with status {status}: {said}"),
             Self::Rearmed => f.write_str("will be installed again"),
         }
     }

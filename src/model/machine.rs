@@ -92,7 +92,8 @@ impl Machine {
             EventKind::Finishing => self.reach(Progress::Finishing),
             EventKind::Installed => self.reach(Progress::Installed),
             EventKind::Failed { .. } => self.progress = Progress::Failed,
-            EventKind::BootedFromDisk => self.reach(Progress::Running),
+            EventKind::HostKeys { .. } => {}
+            EventKind::BootedFromDisk | EventKind::HandedOff { .. } => self.reach(Progress::Running),
             EventKind::Rearmed => self.start_over(Progress::Seen),
         }
     }

@@ -7,27 +7,35 @@ mod arch;
 mod boot_plan;
 mod boot_request;
 mod digest;
+mod disk;
+mod encryption;
 mod endpoints;
 mod event;
 mod firmware;
+mod handoff;
 mod hinted;
 mod host;
 mod mac;
 mod machine;
 mod recipe;
+mod trust;
 
 pub use arch::Arch;
 pub use boot_plan::{BootPlan, BootSpec, Reason};
 pub use boot_request::BootRequest;
 pub use digest::Sha256Digest;
+pub use disk::Disk;
+pub use encryption::{Encryption, Passphrase};
 pub use endpoints::Endpoints;
 pub use event::{Event, EventKind};
 pub use firmware::{Firmware, Stage};
+pub use handoff::Handoff;
 pub use hinted::Hinted;
 pub use host::Host;
 pub use mac::Mac;
 pub use machine::{Machine, Progress};
-pub use recipe::{Disk, InstallRecipe, Layout, PasswordHash};
+pub use recipe::{InstallRecipe, Layout, PasswordHash};
+pub use trust::Trust;
 
 /// A value that could not be read from its text form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,20 +1,28 @@
 use std::{fmt, str::FromStr};
 
-use super::ParseError;
+use super::{Disk, Encryption, Handoff, ParseError};
 
 /// Declared: the answers to an installer's questions, in no distribution's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallRecipe {
     /// POSIX locale, such as `en_US.UTF-8`.
     pub locale: String,
+    /// Further locales that the installed system can speak.
+    pub languages: Vec<String>,
     /// XKB layout name, such as `us`.
     pub keymap: String,
     /// Zone name of the tz database, such as `Europe/Berlin`.
     pub timezone: String,
-    /// crypt(3) hash of root's password; `None` locks the account's password.
-    pub root_password: Option<PasswordHash>,
-    /// Lines for root's `authorized_keys`.
+    /// Time servers of the installed system, names or addresses; none leaves it to the distribution.
+    pub time_servers: Vec<String>,
+    /// crypt(3) hash of the password of every account made here; `None` locks them.
+    pub password: Option<PasswordHash>,
+    /// Lines for the `authorized_keys` of every account made here.
     pub ssh_keys: Vec<String>,
+    /// Login name of an administrator (wheel, sudo) besides root.
+    pub user: Option<String>,
+    /// Root has no password, whatever the administrator has.
+    pub lock_root: bool,
     /// The distribution's name for a set of packages (`minimal`, `standard`, `gnome`).
     pub flavour: String,
     /// Further packages, by the distribution's names.
@@ -23,6 +31,40 @@ pub struct InstallRecipe {
     pub disk: Disk,
     /// What is made on it.
     pub layout: Layout,
+    /// How it is encrypted, if it is.
+    pub encryption: Option<Encryption>,
+    /// What the new machine does when it starts for the first time.
+    pub handoff: Handoff,
+}
+
+impl Default for InstallRecipe {
+    /// American English, UTC, every account locked, one plain unencrypted file system on the first fixed disk.
+    fn default() -> Self {
+        Self {
+            locale: "en_US.UTF-8".to_owned(),
+            languages: Vec::new(),
+            keymap: "us".to_owned(),
+            timezone: "UTC".to_owned(),
+            time_servers: Vec::new(),
+            password: None,
+            ssh_keys: Vec::new(),
+            user: None,
+            lock_root: false,
+            flavour: String::new(),
+            packages: Vec::new(),
+            disk: Disk::default(),
+            layout: Layout::default(),
+            encryption: None,
+            handoff: Handoff::default(),
+        }
+    }
+}
+
+impl InstallRecipe {
+    /// The hash of root's password, if root has one.
+    pub fn root_password(&self) -> Option<&PasswordHash> {
+        self.password.as_ref().filter(|_| !self.lock_root)
+    }
 }
 
 /// A crypt(3) hash. Never printed: `Debug` redacts it.
@@ -54,38 +96,6 @@ impl FromStr for PasswordHash {
         } else {
             // The text may be somebody's password typed by mistake: it must not come back in the error.
             Err(ParseError::new("(not shown)", "a crypt(5) hash such as $6$salt$hash"))
-        }
-    }
-}
-
-/// Which disk is erased.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Disk {
-    /// The first fixed disk: never removable, never USB, never the one the installer came from.
-    #[default]
-    FirstFixed,
-    /// This device, such as `/dev/nvme0n1` or `/dev/disk/by-id/…`, whatever it is attached to.
-    Device(String),
-}
-
-impl FromStr for Disk {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let device = text.strip_prefix("/dev/").map_or(text, |rest| rest);
-        let plain = device.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-.:+".contains(&b));
-        if device.is_empty() || !plain || device.contains("..") || device.starts_with('/') {
-            return Err(ParseError::new(text, "a disk such as /dev/sda, nvme0n1 or /dev/disk/by-id/…"));
-        }
-        Ok(Self::Device(format!("/dev/{device}")))
-    }
-}
-
-impl fmt::Display for Disk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FirstFixed => f.write_str("the first fixed disk (not removable, not USB)"),
-            Self::Device(device) => f.write_str(device),
         }
     }
 }
@@ -140,14 +150,5 @@ mod tests {
         }
         let hash: PasswordHash = "$6$saltsalt$abcdef./".parse().expect("a crypt hash");
         assert_eq!(format!("{hash:?}"), "PasswordHash(redacted)");
-    }
-
-    #[test]
-    fn disks_are_device_names_only() {
-        assert_eq!("sda".parse(), Ok(Disk::Device("/dev/sda".into())));
-        assert_eq!("/dev/disk/by-id/nvme-A_1".parse(), Ok(Disk::Device("/dev/disk/by-id/nvme-A_1".into())));
-        for wrong in ["", "/dev/", "/etc/passwd", "sda; reboot", "../sda", "/dev/$(x)"] {
-            assert!(wrong.parse::<Disk>().is_err(), "{wrong}");
-        }
     }
 }

@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use super::{Network, Plan, Problems, Settings};
 use crate::{
     distro::{Distro, Release, check as distro_check},
-    model::{Arch, Hinted, Host, InstallRecipe, PasswordHash},
+    model::{Arch, Encryption, Handoff, Hinted, Host, InstallRecipe, Passphrase, PasswordHash, Trust},
 };
 
 /// The TCP port of the HTTP server when none is asked for.
@@ -24,6 +24,12 @@ pub struct Local {
     pub password: Option<Result<PasswordHash, Hinted>>,
     /// Keys of `--ssh-key`, one a line, with files already read.
     pub ssh_keys: Result<Vec<String>, Hinted>,
+    /// The passphrase in `--luks-passphrase-file`, or why it cannot be one.
+    pub passphrase: Option<Result<Passphrase, Hinted>>,
+    /// Whether `--handoff-code` can be delivered.
+    pub handoff_code: Result<(), Hinted>,
+    /// Content of `--answers`.
+    pub own_answers: Option<Result<String, Hinted>>,
     /// Content of `--append-answers`.
     pub append_answers: Option<Result<String, Hinted>>,
     /// Contents of the `--keyring` files.
@@ -45,9 +51,13 @@ pub struct Draft {
     /// Directory of everything kept.
     pub prefix: PathBuf,
     host: Host,
-    recipe: InstallRecipe,
+    /// How machines are installed.
+    pub recipe: InstallRecipe,
     kernel_args: Vec<String>,
+    own_answers: Option<String>,
     append_answers: Option<String>,
+    /// `--trust`, when given.
+    pub trust: Option<Trust>,
     /// Keys trusted besides the embedded ones.
     pub extra_keys: Vec<Vec<u8>>,
     /// Never ask upstream.
@@ -64,6 +74,15 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
     if settings.ip.is_some() && settings.mac.is_none() {
         problems.add("--ip reserves an address, but for which machine?", "name it with --mac");
     }
+    if settings.lock_root && settings.user.is_none() && settings.ssh_keys.is_empty() {
+        problems.add(
+            "--lock-root leaves nobody who could log in",
+            "add an administrator with --user, or a key with --ssh-key",
+        );
+    }
+    if settings.answers.is_some() && settings.append_answers.is_some() {
+        problems.add("--answers and --append-answers do not go together", "put the lines into the file of --answers");
+    }
     if settings.password.is_some() && settings.password_file.is_some() {
         problems.add("--password and --password-file both give the password", "leave one of them out");
     }
@@ -76,6 +95,9 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
     });
     let password_file = local.password.and_then(|password| problems.take(password));
     let ssh_keys = problems.take(local.ssh_keys).unwrap_or_default();
+    let passphrase = local.passphrase.and_then(|passphrase| problems.take(passphrase));
+    problems.take(local.handoff_code);
+    let own_answers = local.own_answers.and_then(|text| problems.take(text));
     let append_answers = local.append_answers.and_then(|text| problems.take(text));
     let extra_keys = local.keyrings.into_iter().filter_map(|key| problems.take(key)).collect();
     let host = Host { mac: settings.mac, address: settings.ip, hostname: settings.hostname };
@@ -83,17 +105,25 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
     for arg in &settings.kernel_args {
         problems.take(distro_check::kernel_arg(arg));
     }
-    let default_flavour = distro.as_ref().map(|distro| distro.default_flavour.clone()).unwrap_or_default();
+    let luks = settings.luks || settings.luks_tpm2 || settings.luks_passphrase_file.is_some();
+    let mut languages = settings.languages.into_iter();
+    let usual = InstallRecipe::default();
     let recipe = InstallRecipe {
-        locale: "en_US.UTF-8".to_owned(),
-        keymap: "us".to_owned(),
-        timezone: "UTC".to_owned(),
-        root_password: password.or(password_file),
+        locale: languages.next().unwrap_or(usual.locale),
+        languages: languages.collect(),
+        keymap: settings.keymap.unwrap_or(usual.keymap),
+        timezone: settings.timezone.unwrap_or(usual.timezone),
+        time_servers: settings.time_servers,
+        password: password.or(password_file),
         ssh_keys,
-        flavour: settings.flavour.unwrap_or(default_flavour),
+        user: settings.user,
+        lock_root: settings.lock_root,
+        flavour: distro.as_ref().map(|distro| flavour(distro, settings.flavour)).unwrap_or_default(),
         packages: settings.packages,
         disk: settings.disk.unwrap_or_default(),
         layout: settings.part.unwrap_or_default(),
+        encryption: luks.then_some(Encryption { passphrase, tpm2: settings.luks_tpm2 }),
+        handoff: Handoff { exec: settings.handoff_exec, code: settings.handoff_code },
     };
     if let Some(distro) = &distro {
         check_distro(distro, arch, &recipe, &mut problems);
@@ -109,7 +139,9 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
             host,
             recipe,
             kernel_args: settings.kernel_args,
+            own_answers,
             append_answers,
+            trust: settings.trust,
             extra_keys,
             offline: settings.offline,
             distro,
@@ -131,11 +163,20 @@ impl Draft {
             host: self.host,
             recipe: self.recipe,
             kernel_args: self.kernel_args,
+            own_answers: self.own_answers,
             append_answers: self.append_answers,
+            trust: self.trust,
             extra_keys: self.extra_keys,
             offline: self.offline,
         }
     }
+}
+
+/// `--flavour` in the family's own spelling, which differs between families in capitals only.
+fn flavour(distro: &Distro, asked: Option<String>) -> String {
+    let Some(asked) = asked else { return distro.default_flavour.clone() };
+    let known = distro.flavours.keys().find(|known| known.eq_ignore_ascii_case(&asked));
+    known.cloned().unwrap_or(asked)
 }
 
 /// Checks what depends on the distribution.

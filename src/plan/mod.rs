@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use crate::{
     distro::{AnswerContext, Release},
-    model::{Endpoints, Host, InstallRecipe, Mac},
+    model::{Endpoints, Host, InstallRecipe, Mac, Trust},
 };
 
 /// Everything one run may do, validated.
@@ -46,8 +46,12 @@ pub struct Plan {
     pub recipe: InstallRecipe,
     /// Own arguments for the installer's kernel, kept for the installed system too.
     pub kernel_args: Vec<String>,
+    /// Own answer file, in place of ours.
+    pub own_answers: Option<String>,
     /// Own lines that follow ours in the answer file.
     pub append_answers: Option<String>,
+    /// What has to vouch for boot files; `None` takes the strictest that the distribution has.
+    pub trust: Option<Trust>,
     /// Keys trusted for the mirror's metadata besides the embedded ones: contents of OpenPGP key files.
     pub extra_keys: Vec<Vec<u8>>,
     /// Never ask upstream; serve only what the prefix holds.
@@ -71,6 +75,8 @@ impl Plan {
             answers_url,
             callback_url,
             kernel_args: &self.kernel_args,
+            handoff_code: None,
+            own: self.own_answers.as_deref(),
             append: self.append_answers.as_deref().unwrap_or_default(),
         }
     }

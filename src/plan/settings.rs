@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use ipnet::Ipv4Net;
 use url::Url;
 
-use crate::model::{Arch, Disk, Layout, Mac, ParseError, PasswordHash};
+use crate::model::{Arch, Disk, Layout, Mac, ParseError, PasswordHash, Trust};
 
 /// What the operator asked for, each value already of its type but none yet checked against the others.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,28 @@ pub struct Settings {
     pub password_file: Option<PathBuf>,
     /// `--ssh-key`: a key, or a file of keys.
     pub ssh_keys: Vec<String>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--lock-root`
+    pub lock_root: bool,
+    /// `--lang`: the first is the system's own.
+    pub languages: Vec<String>,
+    /// `--keymap`
+    pub keymap: Option<String>,
+    /// `--timezone`
+    pub timezone: Option<String>,
+    /// `--ntp`
+    pub time_servers: Vec<String>,
+    /// `--luks`
+    pub luks: bool,
+    /// `--luks-passphrase-file`
+    pub luks_passphrase_file: Option<PathBuf>,
+    /// `--luks-tpm2`
+    pub luks_tpm2: bool,
+    /// `--handoff-exec`
+    pub handoff_exec: Option<String>,
+    /// `--handoff-code`
+    pub handoff_code: Option<PathBuf>,
     /// `--packages`
     pub packages: Vec<String>,
     /// `--part`
@@ -50,8 +72,14 @@ pub struct Settings {
     pub disk: Option<Disk>,
     /// `--kernel-args`
     pub kernel_args: Vec<String>,
+    /// `--answers`
+    pub answers: Option<PathBuf>,
     /// `--append-answers`
     pub append_answers: Option<PathBuf>,
+    /// `--templates`
+    pub templates: Option<PathBuf>,
+    /// `--trust`
+    pub trust: Option<Trust>,
     /// `--keyring`
     pub keyrings: Vec<PathBuf>,
     /// `--offline`

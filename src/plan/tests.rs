@@ -20,17 +20,22 @@ fn artifact(name: &str) -> Artifact {
 }
 
 fn release() -> Release {
-    let mirror = Mirror { id: "debian".into(), url: "http://127.0.0.1:1/debian".parse().expect("a URL") };
+    let mirror = Mirror::new("debian", &"http://127.0.0.1:1/debian".parse().expect("a URL"));
     Release {
         distro: distro(),
         version: "13".into(),
         codename: "trixie".into(),
+        signer: String::new(),
+        ended: false,
+        variant: String::new(),
+        uid: "debian13-x86_64".into(),
         arch: Arch::X86_64,
         arch_name: "amd64".into(),
         mirrors: vec![mirror.clone()],
         public_mirrors: vec![mirror],
         kernel: artifact("linux"),
         initrd: artifact("initrd.gz"),
+        installer: Vec::new(),
         loaders: vec![
             Loader {
                 firmware: vec![Firmware::Uefi, Firmware::UefiHttp],
@@ -39,7 +44,10 @@ fn release() -> Release {
             },
             Loader { firmware: vec![Firmware::Bios], script: ScriptKind::Ipxe, files: vec![artifact("undionly.kpxe")] },
         ],
-        grub_config: "debian-installer/amd64/grub/grub.cfg".into(),
+        grub_configs: vec!["debian-installer/amd64/grub/grub.cfg".into()],
+        tree: None,
+        checksum: None,
+        repos: Vec::new(),
         disk_loaders: vec!["EFI/debian/shimx64.efi".into(), "EFI/BOOT/BOOTX64.EFI".into()],
     }
 }
@@ -52,6 +60,9 @@ fn local() -> Local {
         distro: Ok(distro()),
         password: None,
         ssh_keys: Ok(Vec::new()),
+        passphrase: None,
+        handoff_code: Ok(()),
+        own_answers: None,
         append_answers: None,
         keyrings: Vec::new(),
     }

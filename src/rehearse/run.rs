@@ -31,7 +31,7 @@ pub struct Interrupted;
 /// [`Interrupted`].
 pub async fn run(plan: Plan, options: Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
     let mut interrupted = pin!(interruption().context("listening for signals")?);
-    let uid = plan.release.uid();
+    let uid = plan.release.uid().to_owned();
     let mut rehearsal = tokio::select! {
         biased;
         () = &mut interrupted => return Err(Interrupted.into()),

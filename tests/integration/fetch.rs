@@ -155,17 +155,21 @@ fn release(mirror: &str) -> anyhow::Result<Release> {
         ],
     };
     let loader = |name: &str, source| Artifact { name: name.into(), sources: vec![source] };
-    let mirrors = vec![Mirror { id: "debian".into(), url: mirror.parse().context("the mirror's address")? }];
+    let mirrors = vec![Mirror::new("debian", &mirror.parse().context("the mirror's address")?)];
     Ok(Release {
         distro: Arc::new(distro),
         version: "13".into(),
         codename: "trixie".into(),
+        signer: String::new(),
+        ended: false,
+        variant: String::new(),
         arch: Arch::X86_64,
         arch_name: "amd64".into(),
         public_mirrors: mirrors.clone(),
         mirrors,
         kernel: installer("linux"),
         initrd: installer("initrd.gz"),
+        installer: Vec::new(),
         loaders: vec![Loader {
             firmware: vec![Firmware::Uefi],
             script: ScriptKind::Grub,
@@ -174,7 +178,11 @@ fn release(mirror: &str) -> anyhow::Result<Release> {
                 loader("grubx64.efi", package("grub-efi-amd64-signed", "usr/lib/grub/grubnet.efi.signed")),
             ],
         }],
-        grub_config: "debian-installer/amd64/grub/grub.cfg".into(),
+        grub_configs: vec!["debian-installer/amd64/grub/grub.cfg".into()],
+        tree: None,
+        checksum: None,
+        repos: Vec::new(),
+        uid: "debian13-x86_64".into(),
         disk_loaders: Vec::new(),
     })
 }

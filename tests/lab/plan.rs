@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use provisioner::{
     distro::{Catalogue, Mirror, Release},
-    model::{Arch, Disk, Host, InstallRecipe, Layout},
+    model::{Arch, Host, InstallRecipe},
     plan::{Network, Plan},
     rehearse::Tap,
 };
@@ -26,19 +26,11 @@ pub fn debian12(upstream: &Upstream) -> Plan {
         journal: prefix().join("journal.jsonl"),
         release: release(upstream),
         host: Host { hostname: Some("target.lab".to_owned()), ..Host::default() },
-        recipe: InstallRecipe {
-            locale: "en_US.UTF-8".to_owned(),
-            keymap: "us".to_owned(),
-            timezone: "UTC".to_owned(),
-            root_password: None,
-            ssh_keys: Vec::new(),
-            flavour: "minimal".to_owned(),
-            packages: Vec::new(),
-            disk: Disk::FirstFixed,
-            layout: Layout::Plain,
-        },
+        recipe: InstallRecipe { flavour: "minimal".to_owned(), ..InstallRecipe::default() },
         kernel_args: Vec::new(),
+        own_answers: None,
         append_answers: None,
+        trust: None,
         extra_keys: Vec::new(),
         offline: false,
     }
@@ -52,5 +44,6 @@ pub fn prefix() -> PathBuf {
 fn release(upstream: &Upstream) -> Release {
     let debian = Catalogue::embedded().distro("debian").expect("Debian as data");
     let mirrors = debian.public_mirrors().iter().map(|m| Mirror::new(&m.id, &upstream.archive(&m.id))).collect();
-    Release::new(debian, "12", "bookworm", Arch::X86_64, mirrors).expect("Debian 12")
+    let bookworm = debian.release("12").expect("Debian 12").clone();
+    Release::new(debian, &bookworm, "minimal", Arch::X86_64, mirrors).expect("Debian 12")
 }

@@ -33,7 +33,7 @@ fn scripts(case: &Case) -> BTreeMap<String, String> {
 }
 
 fn script(name: &str) -> String {
-    scripts(&Case::new("13", "trixie")).remove(name).unwrap_or_else(|| panic!("setup.sh writes no {name}"))
+    scripts(&Case::new("13")).remove(name).unwrap_or_else(|| panic!("setup.sh writes no {name}"))
 }
 
 fn run(text: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
@@ -187,7 +187,7 @@ fn without_a_disk_it_says_so_once_and_waits_for_one() {
     if !has("busybox") {
         return skip("busybox is not installed (package busybox)");
     }
-    let mut case = Case::new("12", "bookworm");
+    let mut case = Case::new("12");
     case.recipe.disk = Disk::Device("/dev/disk/by-id/ata-X".into());
     let folder = TempDir::new().expect("a folder");
     let root = folder.path();
@@ -268,7 +268,7 @@ fn a_report_is_one_post_and_a_dead_server_no_obstacle() {
     }
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = server.local_addr().expect("an address");
-    let case = Case::new("13", "trixie");
+    let case = Case::new("13");
     let text = scripts(&case)["/usr/lib/provisioner/report"].replace("192.168.42.1:4280", &address.to_string());
     let request = std::thread::spawn(move || {
         let (stream, _) = server.accept().expect("a client");

@@ -114,7 +114,7 @@ pub fn recorder() -> (OnServed, mpsc::UnboundedReceiver<Served>) {
 /// Two archives below one upstream. Its silence counts as a stall after two seconds.
 pub fn open(folder: &Path, upstream: SocketAddr, offline: bool, on_served: OnServed) -> Proxy {
     let mirrors = ["debian", "debian-security"]
-        .map(|id| Mirror { id: id.to_owned(), url: format!("http://{upstream}/{id}").parse().expect("a URL") });
+        .map(|id| Mirror::new(id, &format!("http://{upstream}/{id}").parse().expect("a URL")));
     // For the TLS provider that reqwest wants to find.
     provisioner::fetch::client().expect("a client");
     let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));

@@ -127,7 +127,7 @@ async fn apt_updates_and_downloads_through_it_and_again_offline() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let mirrors = vec![Mirror { id: "debian".into(), url: site.parse().expect("a URL") }];
+    let mirrors = vec![Mirror::new("debian", &site.parse().expect("a URL"))];
     for (round, offline) in [("cold", false), ("offline", true)] {
         let packages = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&packages);
