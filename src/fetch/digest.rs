@@ -6,16 +6,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+pub use crate::model::Expected;
 use crate::model::Sha256Digest;
-
-/// What a file has to be, by the word of something already verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
-    /// Its length in bytes, where the list that names it says so (`SHA256SUMS` does not).
-    pub size: Option<u64>,
-    /// Its digest.
-    pub sha256: Sha256Digest,
-}
 
 /// Length and digest of a file as it lies on the disk. Blocking.
 pub fn of_file(path: &Path) -> io::Result<(u64, Sha256Digest)> {

@@ -1,6 +1,15 @@
-use std::{fs::File, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use bytes::{Buf, Bytes};
 use reqwest::Response;
 use sha2::{Digest, Sha256};
@@ -11,124 +20,322 @@ use tokio::{
 };
 
 use super::{
-    entity::{Head, Phase, Progress},
-    upstream::{self, Trouble, Wanted},
+    entity::{Entity, Head, Phase, Progress},
+    flight::Outcome,
+    health::Health,
+    rotation::Rotation,
+    upstream::{self, Begun, Trouble, Wanted},
 };
 use crate::model::Sha256Digest;
 
-/// A body that brings nothing for this long is broken and asked for again. librepo gives up on us after 30 s.
+/// A body that brings nothing for this long is broken and asked for again. librepo gives up on us after 30 s. An answer is
+/// waited for as long, where another mirror could be asked.
 const STALL: Duration = Duration::from_secs(20);
 
-/// Copies one upstream body into a file, telling readers how far it is, and goes on where a broken body stopped.
+/// How many of the last bytes of a file whose content is known are held back until the verdict.
+///
+/// A shorter file is given out after its verdict only, as most packages are, so that a wrong one costs its clients nothing but
+/// time: another mirror is asked before they see a byte. librepo gives up below 1000 B/s for 30 s, so no more may be held back
+/// than a very slow upstream sends in that time.
+const HELD: u64 = 64 * 1024;
+
+/// What all downloads know of the mirrors.
+#[derive(Debug, Default)]
+pub(super) struct Mirrors {
+    pub health: Mutex<Health>,
+    /// How many times a mirror has sent another file than the one that is known.
+    pub contradictions: AtomicU64,
+}
+
+/// Copies one file from upstream, telling readers how far it is.
+///
+/// A body that breaks is continued where it stopped. A file whose content is known is continued from the next mirror at once;
+/// whose bytes they are does not matter, since the whole is compared.
 pub(super) struct Download<'a> {
     client: &'a reqwest::Client,
     wanted: &'a Wanted,
-    head: Arc<Head>,
-    length: Option<u64>,
+    mirrors: &'a Mirrors,
     file: Arc<File>,
     progress: &'a watch::Sender<Progress>,
-    written: u64,
-    /// Only where there is a digest to compare with.
+    announce: &'a watch::Sender<Option<Outcome>>,
+    announced: bool,
+    rotation: Rotation,
+    body: Option<Body>,
+    failure: Option<Failure>,
+}
+
+/// A file of which upstream has sent a part, or all.
+pub(super) struct Body {
+    /// What the first mirror said about it.
+    pub head: Arc<Head>,
+    /// Whether its end is certain.
+    pub delimited: bool,
+    /// Its digest, where there is one to compare with; that of what has been written until the verdict.
     hasher: Option<Sha256>,
+    length: Option<u64>,
+    written: u64,
+    /// Those it has bytes of.
+    senders: Vec<usize>,
+}
+
+/// Why a file could not be had, and from whom. Of several mirrors, the one whose answer tells most.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub origin: String,
+    pub trouble: Trouble,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.trouble)
+    }
 }
 
 impl<'a> Download<'a> {
     pub fn new(
         client: &'a reqwest::Client,
         wanted: &'a Wanted,
-        head: Arc<Head>,
-        length: Option<u64>,
+        mirrors: &'a Mirrors,
         file: Arc<File>,
         progress: &'a watch::Sender<Progress>,
+        announce: &'a watch::Sender<Option<Outcome>>,
     ) -> Self {
-        let hasher = wanted.digest.map(|_| Sha256::new());
-        Self { client, wanted, head, length, file, progress, written: 0, hasher }
+        let health = mirrors.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let rotation = Rotation::new(health.order(&wanted.sources, Instant::now()));
+        drop(health);
+        let (announced, body, failure) = (false, None, None);
+        Self { client, wanted, mirrors, file, progress, announce, announced, rotation, body, failure }
     }
 
-    /// Runs to the verdict, which starts with upstream's first answer. `Ok` means that the file is whole and, where its name
-    /// holds a digest, right.
-    pub async fn run(mut self, first: Response) -> anyhow::Result<()> {
-        let mut pauses = upstream::pauses();
-        let mut result = self.copy(first, 0).await;
+    /// Runs to the verdict, beginning with upstream's first answer if there is one already. `Ok` means that the file is whole
+    /// and, where its content is known, right.
+    pub async fn run(mut self, mut first: Option<Response>) -> Result<Body, Failure> {
         loop {
-            let trouble = match result {
-                Ok(()) => return self.verify(),
-                Err(Trouble::Broken(error)) => error,
-                Err(other) => return Err(other.into()),
+            let before = self.written();
+            let result = match first.take() {
+                Some(response) => self.begin(response).await,
+                None => self.proceed().await,
             };
-            let pause = pauses.next().ok_or_else(|| trouble.context("giving up after several tries"))?;
-            sleep(pause).await;
-            let before = self.written;
-            result = self.resume().await;
-            if self.written > before {
-                // An upstream that cuts every connection after some megabytes still gets us to the end.
-                pauses = upstream::pauses();
+            let Err(trouble) = result.and_then(|()| self.verify()) else {
+                return Ok(self.body.expect("what was verified is there"));
+            };
+            if self.written() > before {
+                self.rotation.progressed();
             }
+            sleep(self.recover(trouble)?).await;
         }
     }
 
-    async fn resume(&mut self) -> Result<(), Trouble> {
-        tracing::debug!("resuming {} at byte {}", self.wanted.origin(), self.written);
-        let resumed = upstream::resume(self.client, self.wanted, &self.head, self.length, self.written);
-        let (response, known) = resumed.await?;
+    fn written(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.written)
+    }
+
+    /// Asks the mirror whose turn it is for the file, or for what is missing of it.
+    async fn proceed(&mut self) -> Result<(), Trouble> {
+        let (source, patient) = (self.rotation.current(), !self.rotation.has_another());
+        let url = &self.wanted.sources[source];
+        let Some(body) = &mut self.body else {
+            let response = in_time(patient, upstream::open(self.client, url)).await?;
+            return self.begin(response).await;
+        };
+        tracing::debug!("resuming {} at byte {}", self.wanted.origin(source), body.written);
+        let head = self.wanted.content.is_none().then_some(&*body.head);
+        let begun = Begun { head, class: self.wanted.class, length: body.length, offset: body.written };
+        let (response, known) = in_time(patient, upstream::resume(self.client, url, begun)).await?;
+        if !body.senders.contains(&source) {
+            body.senders.push(source);
+        }
         self.copy(response, known).await
     }
 
+    /// Starts the file with a mirror's answer.
+    async fn begin(&mut self, response: Response) -> Result<(), Trouble> {
+        let length = upstream::content_length(response.headers());
+        let size = self.wanted.content.and_then(|content| content.size);
+        if let (Some(length), Some(size)) = (length, size)
+            && length != size
+        {
+            return Err(Trouble::Wrong(anyhow!(
+                "upstream announced {length} bytes, but the file that is known has {size}"
+            )));
+        }
+        let file = Arc::clone(&self.file);
+        in_store(move || file.set_len(0)).await?;
+        self.body = Some(Body {
+            head: Arc::new(upstream::head(response.headers())),
+            delimited: upstream::is_delimited(response.headers()) || self.wanted.content.is_some(),
+            hasher: self.wanted.content.map(|_| Sha256::new()),
+            length: size.or(length),
+            written: 0,
+            senders: vec![self.rotation.current()],
+        });
+        if self.wanted.content.is_none() {
+            self.announce();
+        }
+        self.copy(response, 0).await
+    }
+
     /// Appends a body, less its first `known` bytes.
-    async fn copy(&mut self, mut body: Response, mut known: u64) -> Result<(), Trouble> {
-        while self.length != Some(self.written) {
-            let news = timeout(STALL, body.chunk()).await;
-            let news = news.map_err(|_| Trouble::Broken(anyhow!("upstream fell silent at byte {}", self.written)))?;
+    async fn copy(&mut self, mut response: Response, mut known: u64) -> Result<(), Trouble> {
+        loop {
+            let body = self.body.as_ref().expect("a body is begun before it is copied");
+            let (length, written) = (body.length, body.written);
+            if length == Some(written) {
+                return Ok(());
+            }
+            let news = timeout(STALL, response.chunk()).await;
+            let news = news.map_err(|_| Trouble::Broken(anyhow!("upstream fell silent at byte {written}")))?;
             let news = news.map_err(reqwest::Error::without_url).context("reading from upstream");
             let Some(mut chunk) = news.map_err(Trouble::Broken)? else {
-                return match self.length {
+                return match length {
                     None if known == 0 => Ok(()),
-                    _ => Err(Trouble::Broken(anyhow!("upstream ended at byte {}", self.written))),
+                    _ => Err(Trouble::Broken(anyhow!("upstream ended at byte {written}"))),
                 };
             };
             let skipped = chunk.len().min(usize::try_from(known).unwrap_or(usize::MAX));
             chunk.advance(skipped);
             known -= skipped as u64;
-            self.append(chunk).await.map_err(Trouble::Final)?;
+            self.append(chunk).await?;
         }
-        Ok(())
     }
 
-    async fn append(&mut self, chunk: Bytes) -> anyhow::Result<()> {
-        let (offset, file, mut hasher) = (self.written, Arc::clone(&self.file), self.hasher.take());
+    async fn append(&mut self, chunk: Bytes) -> Result<(), Trouble> {
+        let body = self.body.as_mut().expect("a body is begun before it is appended to");
+        let (offset, file, mut hasher) = (body.written, Arc::clone(&self.file), body.hasher.take());
         let end = offset + chunk.len() as u64;
-        if self.length.is_some_and(|length| end > length) {
-            bail!("upstream sent more than the {} bytes it announced", self.length.unwrap_or_default());
+        if let Some(length) = body.length.filter(|length| end > *length) {
+            let error = anyhow!("upstream sent more than the {length} bytes there are");
+            return Err(if self.wanted.content.is_some() { Trouble::Wrong(error) } else { Trouble::Final(error) });
         }
         // A file system may block, and a worker thread of the runtime must not.
-        let write = move || {
+        body.hasher = in_store(move || {
             if let Some(hasher) = &mut hasher {
                 hasher.update(&chunk);
             }
             file.write_all_at(&chunk, offset).map(|()| hasher)
-        };
-        self.hasher = spawn_blocking(write).await.context("writing to the store")?.context("writing to the store")?;
-        self.written = end;
-        self.progress.send_replace(Progress { readable: readable(end, self.length), phase: Phase::Growing });
+        })
+        .await?;
+        body.written = end;
+        let readable = readable(end, body.length, self.wanted.content.is_some());
+        self.progress.send_replace(Progress { readable, phase: Phase::Growing });
+        if readable > 0 {
+            self.announce();
+        }
         Ok(())
     }
 
-    fn verify(self) -> anyhow::Result<()> {
-        if let (Some(named), Some(hasher)) = (self.wanted.digest, self.hasher) {
-            let found = Sha256Digest(hasher.finalize().into());
-            if found != named {
-                bail!("its name promises SHA-256 {named}, but what upstream sent has {found}");
+    fn verify(&mut self) -> Result<(), Trouble> {
+        let body = self.body.as_mut().expect("a body is begun before it is judged");
+        if let Some(content) = self.wanted.content {
+            let hasher = body.hasher.clone().expect("a known content is hashed from its first byte");
+            let (found, right) = (Sha256Digest(hasher.finalize().into()), content.sha256);
+            if found != right {
+                let who = if body.senders.len() == 1 { "upstream" } else { "several mirrors together" };
+                return Err(Trouble::Wrong(anyhow!(
+                    "{who} sent SHA-256 {found}, but the file that is known has {right}"
+                )));
             }
         }
-        self.progress.send_replace(Progress { readable: self.written, phase: Phase::Complete });
+        self.progress.send_replace(Progress { readable: body.written, phase: Phase::Complete });
+        self.announce();
         Ok(())
+    }
+
+    /// Gives the file to those who wait for it. From here on nothing that they may have read can be taken back.
+    fn announce(&mut self) {
+        let Some(body) = self.body.as_ref().filter(|_| !self.announced) else { return };
+        self.announced = true;
+        let follow = self.progress.subscribe();
+        let entity = Entity::growing(Arc::clone(&self.file), Arc::clone(&body.head), body.length, follow);
+        self.announce.send_replace(Some(Ok(entity)));
+    }
+
+    /// Decides whose turn it is after a failure; returns how long to wait before it.
+    fn recover(&mut self, trouble: Trouble) -> Result<Duration, Failure> {
+        let source = self.rotation.current();
+        let origin = self.wanted.origin(source);
+        tracing::debug!("fetching {origin}: {trouble}");
+        let turn = match &trouble {
+            Trouble::Store(_) => return Err(Failure { origin, trouble }),
+            Trouble::Gone => self.rotation.strike(),
+            Trouble::Final(_) => {
+                self.blame(source);
+                self.rotation.strike()
+            }
+            Trouble::Broken(_) => {
+                self.blame(source);
+                self.rotation.pass()
+            }
+            Trouble::Wrong(_) => {
+                tracing::error!("fetching {origin}: {trouble}");
+                self.mirrors.contradictions.fetch_add(1, Ordering::Relaxed);
+                self.disprove(source).filter(|_| !self.announced)
+            }
+        };
+        if self.wanted.content.is_some() && !self.announced && self.written() == 0 {
+            // Nothing to continue: the next mirror's word on the length counts.
+            self.body = None;
+        }
+        if self.failure.as_ref().is_none_or(|known| weight(&known.trouble) <= weight(&trouble)) {
+            self.failure = Some(Failure { origin, trouble });
+        }
+        turn.ok_or_else(|| self.failure.take().expect("there is one, of now or before"))
+    }
+
+    /// Drops a body that is not the file that is known, and strikes out who sent it.
+    fn disprove(&mut self, source: usize) -> Option<Duration> {
+        let senders = self.body.take().map(|body| body.senders).unwrap_or_default();
+        if senders.len() < 2 {
+            self.blame(source);
+            return self.rotation.strike();
+        }
+        // Whose bytes are wrong cannot be told. The others broke off, so the one that did not is asked for all of it.
+        self.rotation.strike_others(&senders);
+        Some(Duration::ZERO)
+    }
+
+    fn blame(&self, source: usize) {
+        let mut health = self.mirrors.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.note(&self.wanted.sources[source], Instant::now());
     }
 }
 
-/// How much of what is written readers may have before the verdict: not the last byte, so that whoever holds a complete body
-/// holds a right one. Without a length it is the end of the body that waits.
-fn readable(written: u64, length: Option<u64>) -> u64 {
-    length.map_or(written, |length| written.min(length.saturating_sub(1)))
+/// How much a failure tells: that one mirror lacks a file is no news while another one may have it.
+fn weight(trouble: &Trouble) -> u8 {
+    match trouble {
+        Trouble::Gone => 0,
+        Trouble::Broken(_) | Trouble::Final(_) => 1,
+        Trouble::Wrong(_) | Trouble::Store(_) => 2,
+    }
+}
+
+/// An answer, if it comes in time where somebody else could be asked.
+async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    if patient {
+        return answer.await;
+    }
+    let silent = || Trouble::Final(anyhow!("upstream did not answer within {} s", STALL.as_secs()));
+    timeout(STALL, answer).await.map_err(|_| silent())?
+}
+
+/// Runs what blocks on the store's file system.
+async fn in_store<T: Send + 'static>(
+    write: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Trouble> {
+    let written = spawn_blocking(write).await.context("writing to the store");
+    written.and_then(|written| written.context("writing to the store")).map_err(Trouble::Store)
+}
+
+/// How much of what is written readers may have before the verdict.
+///
+/// Not the last byte, so that whoever holds a complete body holds a right one; without a length it is the end of the body that
+/// waits. Of a file whose content is known, none of the last [`HELD`] bytes.
+fn readable(written: u64, length: Option<u64>, known: bool) -> u64 {
+    match length {
+        _ if known => written.saturating_sub(HELD),
+        Some(length) => written.min(length.saturating_sub(1)),
+        None => written,
+    }
 }
 
 #[cfg(test)]
@@ -136,11 +343,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_byte_waits_for_the_verdict() {
+    fn the_end_waits_for_the_verdict() {
         for (written, length, expected) in
             [(0, Some(0), 0), (0, Some(9), 0), (8, Some(9), 8), (9, Some(9), 8), (1, Some(1), 0), (9, None, 9)]
         {
-            assert_eq!(readable(written, length), expected, "{written} of {length:?}");
+            assert_eq!(readable(written, length, false), expected, "{written} of {length:?}");
+        }
+        for (written, expected) in [(0, 0), (HELD, 0), (HELD + 1, 1), (10 * HELD, 9 * HELD)] {
+            for length in [None, Some(10 * HELD)] {
+                assert_eq!(readable(written, length, true), expected, "{written} of {length:?}, known");
+            }
         }
     }
 }

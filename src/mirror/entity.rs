@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::model::Sha256Digest;
+
 /// Most bytes that one reader holds at a time.
 ///
 /// A reader's next chunk is one `pread` on a thread of the blocking pool, since a cold disk may block it. The hop to that
@@ -31,6 +33,8 @@ pub(super) struct Entity {
     pub length: Option<u64>,
     /// It should have been revalidated and upstream could not be asked.
     pub stale: bool,
+    /// Its content is known, and this is it; while it grows, no body of it is complete before that is certain.
+    pub verified: bool,
     file: Arc<File>,
     progress: watch::Receiver<Progress>,
 }
@@ -59,12 +63,13 @@ impl Entity {
     /// A complete file of the store.
     pub fn stored(file: File, head: Head, length: u64) -> Self {
         let progress = watch::channel(Progress { readable: length, phase: Phase::Complete }).1;
-        Self { head: Arc::new(head), length: Some(length), stale: false, file: Arc::new(file), progress }
+        let (head, file) = (Arc::new(head), Arc::new(file));
+        Self { head, length: Some(length), stale: false, verified: false, file, progress }
     }
 
     /// A file that somebody is writing.
     pub fn growing(file: Arc<File>, head: Arc<Head>, length: Option<u64>, progress: watch::Receiver<Progress>) -> Self {
-        Self { head, length, stale: false, file, progress }
+        Self { head, length, stale: false, verified: false, file, progress }
     }
 
     /// The same file, marked as stale or not.
@@ -72,10 +77,24 @@ impl Entity {
         Self { stale, ..self }
     }
 
+    /// The same file, whose content is known to have this digest.
+    ///
+    /// The digest becomes its ETag: mirrors of one archive disagree about those, and a client may resume from another one.
+    pub fn vouched(self, sha256: Sha256Digest) -> Self {
+        let head = Head { etag: Some(format!("\"{sha256}\"")), ..(*self.head).clone() };
+        Self { head: Arc::new(head), verified: true, ..self }
+    }
+
+    /// The file behind it, for whoever hashes it.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
     /// Reads a part of it, or all; a part needs a known length.
     pub fn reader(&self, part: Option<Range<u64>>) -> Reader {
         let (offset, end) = part.map_or((0, self.length), |part| (part.start, Some(part.end)));
-        Reader { file: Arc::clone(&self.file), progress: self.progress.clone(), offset, end }
+        let held = self.verified;
+        Reader { file: Arc::clone(&self.file), progress: self.progress.clone(), offset, end, held }
     }
 }
 
@@ -86,6 +105,8 @@ pub(super) struct Reader {
     progress: watch::Receiver<Progress>,
     offset: u64,
     end: Option<u64>,
+    /// Its last byte waits for the verdict, so that no part of a wrong file is taken for right.
+    held: bool,
 }
 
 impl Reader {
@@ -99,14 +120,18 @@ impl Reader {
         if self.finished() {
             return Ok(None);
         }
-        let offset = self.offset;
-        let news = self.progress.wait_for(|now| now.readable > offset || now.phase != Phase::Growing).await;
+        let (offset, end, held) = (self.offset, self.end.unwrap_or(u64::MAX), self.held);
+        let limit = |now: &Progress| {
+            let end = if held && now.phase == Phase::Growing { end.saturating_sub(1) } else { end };
+            now.readable.min(end)
+        };
+        let news = self.progress.wait_for(|now| limit(now) > offset || now.phase != Phase::Growing).await;
         // The writer is gone without a verdict (its runtime ended): that is no end of file.
-        let Progress { readable, phase } = *news.map_err(|_| io::Error::other("the fetch was abandoned"))?;
-        if phase == Phase::Broken {
+        let now = *news.map_err(|_| io::Error::other("the fetch was abandoned"))?;
+        if now.phase == Phase::Broken {
             return Err(io::Error::other("the fetch from upstream failed"));
         }
-        let until = self.end.unwrap_or(u64::MAX).min(readable).min(offset.saturating_add(CHUNK));
+        let until = limit(&now).min(offset.saturating_add(CHUNK));
         if until <= offset {
             // Complete and nothing further: the end, unless more was promised than there is.
             return if self.end.is_none() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
@@ -198,6 +223,23 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_byte_of_a_part_of_a_known_file_waits_for_the_verdict() {
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        file.write_all_at(&[1; 100], 0).expect("written");
+        let growing = Progress { readable: 90, phase: Phase::Growing };
+        let (progress, follow) = watch::channel(growing);
+        let entity = Entity::growing(file, Arc::default(), Some(100), follow).vouched(Sha256Digest([0; 32]));
+        let (mut right, mut wrong) = (entity.reader(Some(10..20)), entity.reader(Some(10..20)));
+        for reader in [&mut right, &mut wrong] {
+            assert_eq!(reader.next().await.expect("bytes").map(|bytes| bytes.len()), Some(9));
+        }
+        progress.send_replace(Progress { readable: 100, phase: Phase::Complete });
+        assert_eq!(right.next().await.expect("bytes").map(|bytes| bytes.len()), Some(1));
+        progress.send_replace(Progress { phase: Phase::Broken, ..growing });
+        assert!(wrong.next().await.is_err());
     }
 
     #[tokio::test]

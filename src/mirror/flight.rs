@@ -1,26 +1,23 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::Context;
 use reqwest::Response;
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
-    download::Download,
+    download::{Download, Failure, Mirrors},
     entity::{Entity, Phase, Progress},
     refusal::Refusal,
     route::Class,
-    store::Store,
+    seen::{self, Seen},
+    store::{Store, Stored},
     upstream::{self, News, Trouble, Wanted},
 };
+use crate::model::{Expected, Sha256Digest};
 
 /// A volatile file is not asked about again for this long. APT asks for the same `InRelease` several times in a row, and
 /// with many machines at once every answer would otherwise cost a round trip.
@@ -38,10 +35,17 @@ pub(super) struct Flights {
     store: Arc<Store>,
     client: reqwest::Client,
     runtime: Handle,
-    under_way: Mutex<HashMap<String, watch::Receiver<Option<Outcome>>>>,
+    offline: bool,
+    mirrors: Mirrors,
+    under_way: Mutex<HashMap<Name, watch::Receiver<Option<Outcome>>>>,
     /// Volatile files with a stored copy: when upstream was last asked, and whether it could be.
     checked: Mutex<HashMap<String, Checked>>,
+    /// Files whose content is known: what their stored copies are.
+    seen: Seen,
 }
+
+/// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
+type Name = (String, Option<Sha256Digest>);
 
 #[derive(Debug, Clone, Copy)]
 struct Checked {
@@ -52,31 +56,55 @@ struct Checked {
 /// Removes a flight from the list, also if its task panics or its runtime ends.
 struct Listing<'a> {
     flights: &'a Flights,
-    key: &'a str,
+    name: Name,
 }
 
 impl Drop for Listing<'_> {
     fn drop(&mut self) {
-        lock(&self.flights.under_way).remove(self.key);
+        lock(&self.flights.under_way).remove(&self.name);
     }
 }
 
 impl Flights {
-    pub fn new(store: Arc<Store>, client: reqwest::Client, runtime: Handle) -> Self {
-        Self { store, client, runtime, under_way: Mutex::default(), checked: Mutex::default() }
+    pub fn new(store: Arc<Store>, client: reqwest::Client, runtime: Handle, offline: bool) -> Self {
+        let (mirrors, under_way, checked, seen) = Default::default();
+        Self { store, client, runtime, offline, mirrors, under_way, checked, seen }
     }
 
-    /// The stored file, if upstream need not be asked about it.
-    pub async fn settled(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
+    /// How many times a mirror has sent another file than the one that is known.
+    pub fn contradictions(&self) -> u64 {
+        self.mirrors.contradictions.load(Ordering::Relaxed)
+    }
+
+    /// The file, from the store if nobody need be asked about it.
+    pub async fn find(self: &Arc<Self>, wanted: Wanted) -> Outcome {
+        let content = wanted.content;
+        let entity = match self.settled(&wanted).await? {
+            Some(entity) => entity,
+            None => self.join(wanted).await?,
+        };
+        Ok(match content {
+            Some(content) => entity.vouched(content.sha256),
+            None => entity,
+        })
+    }
+
+    /// The stored file, if neither upstream need be asked about it nor its bytes be looked at.
+    async fn settled(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
+        if let Some(content) = wanted.content {
+            let seen = |stored: &Stored| self.seen.digest(&wanted.key, &stored.identity) == Some(content.sha256);
+            return Ok(self.stored(wanted).await?.filter(seen).map(|stored| stored.entity));
+        }
         match self.settled_as(wanted) {
-            Some(stale) => Ok(self.stored(wanted).await?.map(|entity| entity.marked(stale))),
+            Some(stale) => Ok(self.stored(wanted).await?.map(|stored| stored.entity.marked(stale))),
             None => Ok(None),
         }
     }
 
-    /// Whether a stored copy is as good as upstream's answer, and if so whether it is stale.
+    /// Whether a stored copy of unknown content is as good as upstream's answer, and if so whether it is stale.
     fn settled_as(&self, wanted: &Wanted) -> Option<bool> {
         match wanted.class {
+            _ if self.offline => Some(false),
             Class::Immutable => Some(false),
             Class::Volatile => {
                 let checked = lock(&self.checked).get(&wanted.key).copied()?;
@@ -86,7 +114,7 @@ impl Flights {
     }
 
     /// The stored file, however old.
-    pub async fn stored(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
+    async fn stored(&self, wanted: &Wanted) -> Result<Option<Stored>, Refusal> {
         let (store, key) = (Arc::clone(&self.store), wanted.key.clone());
         let found = spawn_blocking(move || store.lookup(&key)).await.context("reading the store");
         let found = found.and_then(|found| found.with_context(|| format!("reading {} in the store", wanted.key)));
@@ -94,14 +122,15 @@ impl Flights {
     }
 
     /// Joins the flight for a file, starting it if there is none.
-    pub async fn join(self: &Arc<Self>, wanted: Wanted) -> Outcome {
+    async fn join(self: &Arc<Self>, wanted: Wanted) -> Outcome {
         let mut outcome = {
+            let name = (wanted.key.clone(), wanted.content.map(|content| content.sha256));
             let mut under_way = lock(&self.under_way);
-            under_way.get(&wanted.key).cloned().unwrap_or_else(|| {
+            under_way.get(&name).cloned().unwrap_or_else(|| {
                 let (announce, outcome) = watch::channel(None);
-                under_way.insert(wanted.key.clone(), outcome.clone());
+                under_way.insert(name.clone(), outcome.clone());
                 let flights = Arc::clone(self);
-                self.runtime.spawn(async move { flights.fly(&wanted, &announce).await });
+                self.runtime.spawn(async move { flights.fly(name, &wanted, &announce).await });
                 outcome
             })
         };
@@ -121,63 +150,79 @@ impl Flights {
         }
     }
 
-    async fn fly(&self, wanted: &Wanted, announce: &watch::Sender<Option<Outcome>>) {
-        let listing = Listing { flights: self, key: &wanted.key };
+    async fn fly(&self, name: Name, wanted: &Wanted, announce: &watch::Sender<Option<Outcome>>) {
+        let listing = Listing { flights: self, name };
         match self.ask(wanted).await {
-            Ok(response) => self.bring(wanted, response, announce, listing).await,
+            Ok(first) => self.bring(wanted, first, announce, listing).await,
             Err(outcome) => {
                 announce.send_replace(Some(outcome));
             }
         }
     }
 
-    /// Asks upstream: `Ok` is a body to copy, `Err` the outcome without one.
-    async fn ask(&self, wanted: &Wanted) -> Result<Response, Outcome> {
-        let Some(stored) = self.stored(wanted).await.map_err(Err)? else {
-            return self.open(wanted).await.map_err(|trouble| {
-                if !matches!(trouble, Trouble::Gone) {
-                    tracing::warn!("fetching {}: {trouble}", wanted.origin());
-                }
-                Err(Refusal::upstream(wanted, &trouble))
-            });
-        };
+    /// Looks whether the file has to be brought: `Ok` if so, with upstream's answer where it has been asked; `Err` is the outcome
+    /// without one.
+    async fn ask(&self, wanted: &Wanted) -> Result<Option<Response>, Outcome> {
+        let stored = self.stored(wanted).await.map_err(Err)?;
+        let to_bring = || if self.offline { Err(Err(Refusal::offline(wanted))) } else { Ok(None) };
+        if let Some(content) = wanted.content {
+            let Some(stored) = stored else { return to_bring() };
+            let right = self.compared(wanted, content, stored).await.map_err(Err)?;
+            return right.map_or_else(to_bring, |right| Err(Ok(right)));
+        }
+        let Some(Stored { entity: stored, .. }) = stored else { return to_bring() };
         // Another flight may have landed between the asker's look into the store and this one's start.
         if let Some(stale) = self.settled_as(wanted) {
             return Err(Ok(stored.marked(stale)));
         }
         // No second try here: what is stored is better than a client that waits.
-        match upstream::revalidate(&self.client, wanted, &stored.head).await {
-            Ok(News::Changed(response)) => Ok(response),
+        match upstream::revalidate(&self.client, &wanted.sources[0], &stored.head).await {
+            Ok(News::Changed(response)) => Ok(Some(response)),
             Ok(News::NotModified) => {
                 self.check(wanted, false);
                 Err(Ok(stored))
             }
             // Upstream's word that it is gone stands; the copy stays for `--offline`.
-            Err(trouble @ Trouble::Gone) => Err(Err(Refusal::upstream(wanted, &trouble))),
+            Err(trouble @ Trouble::Gone) => Err(Err(Refusal::upstream(&Failure { origin: wanted.origin(0), trouble }))),
             Err(trouble) => {
-                tracing::warn!("revalidating {}: {trouble}; the stored copy is served as stale", wanted.origin());
+                tracing::warn!("revalidating {}: {trouble}; the stored copy is served as stale", wanted.origin(0));
                 self.check(wanted, true);
                 Err(Ok(stored.marked(true)))
             }
         }
     }
 
-    /// Asks for a file of which there is no copy, with some patience.
-    async fn open(&self, wanted: &Wanted) -> Result<Response, Trouble> {
-        let mut pauses = upstream::pauses();
-        loop {
-            match (upstream::open(&self.client, wanted).await, pauses.next()) {
-                (Err(Trouble::Broken(_)), Some(pause)) => sleep(pause).await,
-                (result, _) => return result,
-            }
+    /// The stored file, if it is the one that is known. It is hashed once in a run.
+    async fn compared(&self, wanted: &Wanted, right: Expected, stored: Stored) -> Result<Option<Entity>, Refusal> {
+        let Stored { entity, identity } = stored;
+        let Wanted { key, .. } = wanted;
+        if right.size.is_some_and(|size| entity.length != Some(size)) {
+            tracing::info!("{key} is stored with another length than the file that is known");
+            return Ok(None);
         }
+        let digest = match self.seen.digest(key, &identity) {
+            Some(digest) => digest,
+            None => {
+                let file = Arc::clone(entity.file());
+                let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
+                let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
+                let digest = hashed.map_err(|error| Refusal::store(&error))?;
+                self.seen.note(key, identity, digest);
+                digest
+            }
+        };
+        if digest != right.sha256 {
+            tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
+            return Ok(None);
+        }
+        Ok(Some(entity))
     }
 
     /// Copies a body into the store while readers follow, and publishes it.
     async fn bring(
         &self,
         wanted: &Wanted,
-        response: Response,
+        first: Option<Response>,
         announce: &watch::Sender<Option<Outcome>>,
         listing: Listing<'_>,
     ) {
@@ -186,37 +231,43 @@ impl Flights {
         let part = match part.and_then(|part| part.context("writing to the store")) {
             Ok(part) => part,
             Err(error) => {
-                tracing::error!("fetching {}: {error:#}", wanted.origin());
+                tracing::error!("fetching {}: {error:#}", wanted.key);
                 announce.send_replace(Some(Err(Refusal::store(&error))));
                 return;
             }
         };
-        let head = Arc::new(upstream::head(response.headers()));
-        let length = upstream::content_length(response.headers());
-        let trusted = upstream::is_delimited(response.headers()) || wanted.digest.is_some();
-        let (progress, follow) = watch::channel(Progress { readable: 0, phase: Phase::Growing });
-        let entity = Entity::growing(Arc::clone(&part.file), Arc::clone(&head), length, follow);
-        announce.send_replace(Some(Ok(entity)));
-
+        let progress = watch::channel(Progress { readable: 0, phase: Phase::Growing }).0;
         let file = Arc::clone(&part.file);
-        let download = Download::new(&self.client, wanted, Arc::clone(&head), length, file, &progress);
-        if let Err(error) = download.run(response).await {
-            tracing::error!("fetching {}: {error:#}", wanted.origin());
-            drop(listing);
-            progress.send_modify(|progress| progress.phase = Phase::Broken);
+        let download = Download::new(&self.client, wanted, &self.mirrors, file, &progress, announce);
+        let body = match download.run(first).await {
+            Ok(body) => body,
+            Err(failure) => {
+                if !matches!(failure.trouble, Trouble::Gone) {
+                    tracing::error!("fetching {failure}");
+                }
+                drop(listing);
+                // Those who read it already are cut off; those who still wait are told why.
+                progress.send_modify(|progress| progress.phase = Phase::Broken);
+                announce.send_if_modified(|outcome| {
+                    let unanswered = outcome.is_none();
+                    outcome.get_or_insert_with(|| Err(Refusal::upstream(&failure)));
+                    unanswered
+                });
+                return;
+            }
+        };
+        if !body.delimited {
+            tracing::warn!("{} is not kept: upstream did not say where it ends", wanted.origin(0));
             return;
         }
-        if !trusted {
-            tracing::warn!("{} is not kept: upstream did not say where it ends", wanted.origin());
-            return;
-        }
-        let (store, key) = (Arc::clone(&self.store), wanted.key.clone());
+        let (store, key, head) = (Arc::clone(&self.store), wanted.key.clone(), Arc::clone(&body.head));
         let published = spawn_blocking(move || store.publish(part, &key, &head)).await.context("keeping it");
-        match published.and_then(|published| published) {
-            Ok(()) if wanted.class == Class::Volatile => self.check(wanted, false),
-            Ok(()) => {}
+        match (published.and_then(|published| published), wanted.content) {
+            (Ok(identity), Some(content)) => self.seen.note(&wanted.key, identity, content.sha256),
+            (Ok(_), None) if wanted.class == Class::Volatile => self.check(wanted, false),
+            (Ok(_), None) => {}
             // Its readers have it, rightly; the next one will fetch it again.
-            Err(error) => tracing::error!("keeping {}: {error:#}", wanted.origin()),
+            (Err(error), _) => tracing::error!("keeping {}: {error:#}", wanted.key),
         }
     }
 

@@ -12,16 +12,26 @@
 //!   right and the disk has it.
 //! - A client never takes a piece for the whole. The last byte, or the end of a body without a length, is given out after the
 //!   verdict; when a fetch fails, the connections of its readers break.
-//! - Only upstream's own 404 becomes a 404.
+//! - Where verified metadata says what a file is (the [`Ledger`], or a digest in its name), nothing else is served as it: its
+//!   digest is compared after every fetch and on the first use of a stored copy, and whatever is wrong with a mirror, the next
+//!   of the archive's mirrors is asked, in the middle of a file too.
+//! - Only upstream's own 404 becomes a 404, and the ledger's refusals do.
 //!
-//! Without a digest in its name a file is as upstream sent it: the installers check what they fetch by the archive's signature.
+//! Where nothing says what a file is, it is as the archive's one mirror sent it, and marked as unverified: the installers that
+//! can check what they fetch by the archive's signature.
 
 mod answer;
 mod download;
 mod entity;
 mod flight;
+mod health;
+mod here;
+mod immutable;
+mod ledger;
 mod refusal;
+mod rotation;
 mod route;
+mod seen;
 mod store;
 mod upstream;
 
@@ -35,24 +45,29 @@ use std::{
     },
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use futures_util::stream;
+use tokio::task::spawn_blocking;
 
 use self::{
     answer::Answer,
     entity::{Entity, Reader},
     flight::{Flights, Outcome},
     refusal::Refusal,
-    route::route,
+    route::{Route, route},
     store::Store,
     upstream::Wanted,
 };
-use crate::distro::Mirror;
+pub use self::{
+    immutable::Immutable,
+    ledger::{Known, Ledger, Unlisted},
+};
+use crate::{distro::Mirror, model::Expected};
 
 /// Told of every response, once, when its body ended or broke.
 pub type OnServed = Arc<dyn Fn(IpAddr, &Served) + Send + Sync>;
@@ -68,6 +83,9 @@ pub struct Served {
     pub bytes: u64,
     /// Whether that was all of the body. The last bytes may still be on their way.
     pub complete: bool,
+    /// Whether the file's content is known, and this is it. Never of a file that the ledger knows nothing of, unless its name
+    /// promises a digest.
+    pub verified: bool,
     /// HTTP status.
     pub status: u16,
 }
@@ -76,6 +94,10 @@ pub struct Served {
 pub struct Config {
     /// The archives. Nothing else is fetched.
     pub mirrors: Vec<Mirror>,
+    /// What verified metadata says of their files.
+    pub ledger: Arc<dyn Ledger>,
+    /// Which of their files never change.
+    pub immutable: Immutable,
     /// Where files are kept; made if missing.
     pub folder: PathBuf,
     /// Talks to upstream.
@@ -94,8 +116,9 @@ pub struct Proxy(Arc<Shared>);
 
 struct Shared {
     mirrors: Vec<Mirror>,
+    ledger: Arc<dyn Ledger>,
+    immutable: Immutable,
     flights: Arc<Flights>,
-    offline: bool,
     on_served: OnServed,
     stale: AtomicU64,
 }
@@ -109,19 +132,25 @@ impl fmt::Debug for Proxy {
 impl Proxy {
     /// Opens the store and removes what killed runs left half-written.
     pub fn open(config: Config) -> anyhow::Result<Self> {
-        let Config { mirrors, folder, client, offline, upstream, on_served } = config;
+        let Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served } = config;
         for Mirror { id, .. } in &mirrors {
             // The store keeps its own files beside the mirrors' folders, with names that begin with a dot.
             let plain = !id.is_empty() && !id.starts_with('.') && !id.contains(['/', '%', '\\']);
             ensure!(plain, "the mirror id {id:?} is not a plain file name");
         }
-        let flights = Arc::new(Flights::new(Arc::new(Store::open(&folder)?), client, upstream));
-        Ok(Self(Arc::new(Shared { mirrors, flights, offline, on_served, stale: AtomicU64::new(0) })))
+        let flights = Arc::new(Flights::new(Arc::new(Store::open(&folder)?), client, upstream, offline));
+        let stale = AtomicU64::new(0);
+        Ok(Self(Arc::new(Shared { mirrors, ledger, immutable, flights, on_served, stale })))
     }
 
     /// How many requests were answered with a stored copy because upstream could not be asked about it.
     pub fn stale_answers(&self) -> u64 {
         self.0.stale.load(Ordering::Relaxed)
+    }
+
+    /// How many times a mirror has sent another file than the one that is known, or begun to.
+    pub fn contradictions(&self) -> u64 {
+        self.0.flights.contradictions()
     }
 
     /// Waits until everything that is being fetched is in the store, or given up: for an orderly end. What is still under way
@@ -135,14 +164,14 @@ impl Proxy {
     /// It is ready as soon as upstream has answered; the body follows while it arrives. A body that errs must break the
     /// connection, as hyper does. The body of a `HEAD` is empty and its `Content-Length` is the file's.
     pub async fn handle(&self, client: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Response {
-        let (served, outcome) = match route(&self.0.mirrors, path) {
+        let (mut served, outcome) = match route(&self.0.mirrors, &self.0.immutable, path) {
             Err(reject) => (Served::of("", path), Err(reject.into())),
             Ok(route) => {
                 let mirror = &self.0.mirrors[route.mirror];
-                let outcome = self.find(method, Wanted::new(mirror, &route)).await;
-                (Served::of(&mirror.id, &route.path), outcome)
+                (Served::of(&mirror.id, &route.path), self.find(method, mirror, &route).await)
             }
         };
+        served.verified = outcome.as_ref().is_ok_and(|entity| entity.verified);
         let receipt = Receipt { proxy: self.clone(), client, served };
         match outcome {
             Ok(entity) => self.give(method, headers, &entity, receipt),
@@ -151,18 +180,21 @@ impl Proxy {
     }
 
     /// The file, from wherever it has to come.
-    async fn find(&self, method: &Method, wanted: Wanted) -> Outcome {
-        let flights = &self.0.flights;
+    async fn find(&self, method: &Method, mirror: &Mirror, route: &Route) -> Outcome {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Refusal::method());
         }
-        if self.0.offline {
-            return flights.stored(&wanted).await?.ok_or_else(|| Refusal::offline(&wanted));
-        }
-        match flights.settled(&wanted).await? {
-            Some(entity) => Ok(entity),
-            None => flights.join(wanted).await,
-        }
+        let content = match self.0.ledger.look_up(&mirror.id, &route.path) {
+            Known::Nothing => route.promised.map(|sha256| Expected { size: None, sha256 }),
+            Known::Content(content) => Some(content),
+            Known::Here(file) => {
+                let name = route.path.clone();
+                let opened = spawn_blocking(move || here::open(&file, &name)).await.context("opening a boot file");
+                return opened.and_then(|opened| opened).map_err(|error| Refusal::store(&error));
+            }
+            Known::Refused(reason) => return Err(Refusal::unlisted(&mirror.id, &route.path, reason)),
+        };
+        self.0.flights.find(Wanted::new(mirror, route, content)).await
     }
 
     fn give(&self, method: &Method, request: &HeaderMap, entity: &Entity, receipt: Receipt) -> Response {
@@ -184,7 +216,7 @@ impl Proxy {
 
 impl Served {
     fn of(mirror: &str, path: &str) -> Self {
-        Self { mirror: mirror.to_owned(), path: path.to_owned(), bytes: 0, complete: false, status: 0 }
+        Self { mirror: mirror.to_owned(), path: path.to_owned(), bytes: 0, complete: false, verified: false, status: 0 }
     }
 }
 

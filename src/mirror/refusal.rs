@@ -1,6 +1,7 @@
 use axum::http::StatusCode;
 
 use super::{
+    download::Failure,
     route::Reject,
     upstream::{Trouble, Wanted},
 };
@@ -19,17 +20,29 @@ impl Refusal {
 
     /// Not in the store, and upstream must not be asked.
     pub fn offline(wanted: &Wanted) -> Self {
-        let text = format!("{} is not in the cache, and this provisioner runs offline", wanted.key);
+        let text = match wanted.content {
+            None => format!("{} is not in the cache, and this provisioner runs offline", wanted.key),
+            Some(content) => format!(
+                "{} with SHA-256 {} is not in the cache, and this provisioner runs offline",
+                wanted.key, content.sha256
+            ),
+        };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// Upstream did not give it. Only upstream's own 404 is one.
-    pub fn upstream(wanted: &Wanted, trouble: &Trouble) -> Self {
-        let status = match trouble {
+    /// Upstream did not give it. Only upstream's own 404 is one, where there are several that of them all.
+    pub fn upstream(failure: &Failure) -> Self {
+        let status = match failure.trouble {
             Trouble::Gone => StatusCode::NOT_FOUND,
-            Trouble::Broken(_) | Trouble::Final(_) => StatusCode::BAD_GATEWAY,
+            Trouble::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Trouble::Broken(_) | Trouble::Final(_) | Trouble::Wrong(_) => StatusCode::BAD_GATEWAY,
         };
-        Self::new(status, format!("fetching {}: {trouble}", wanted.origin()))
+        Self::new(status, format!("fetching {failure}"))
+    }
+
+    /// The archive may have it; its clients may not.
+    pub fn unlisted(mirror: &str, path: &str, reason: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("{mirror}/{path} is not served: {reason}"))
     }
 
     /// This machine's disk did not do its part.

@@ -1,5 +1,6 @@
 use axum::http::StatusCode;
 
+use super::immutable::Immutable;
 use crate::{distro::Mirror, model::Sha256Digest};
 
 /// Which file of which archive a request is for.
@@ -11,6 +12,8 @@ pub struct Route {
     pub path: String,
     /// Whether its content can change.
     pub class: Class,
+    /// The digest that the path itself promises.
+    pub promised: Option<Sha256Digest>,
 }
 
 /// Whether what stands behind a path can change.
@@ -49,7 +52,7 @@ impl Reject {
 /// Reads the part of a request's path that follows `/mirror/`, still percent-encoded: `<mirror id>/<path below its root>`.
 ///
 /// Decoding comes first, so that every spelling (`%7e` and `~`, `%2b` and `+`, `//` and `/`) is one path and one stored file.
-pub fn route(mirrors: &[Mirror], path: &str) -> Result<Route, Reject> {
+pub fn route(mirrors: &[Mirror], immutable: &Immutable, path: &str) -> Result<Route, Reject> {
     let unclean = || Reject::Unclean(path.to_owned());
     // SECURITY: decoded once, before the path is split and judged. An encoded `/` or `..` gets no second meaning later.
     let decoded = decode(path).ok_or_else(unclean)?;
@@ -67,27 +70,19 @@ pub fn route(mirrors: &[Mirror], path: &str) -> Result<Route, Reject> {
     if components.is_empty() || decoded.ends_with('/') || decoded.ends_with("/.") {
         return Err(Reject::Folder(path.to_owned()));
     }
-    Ok(Route { mirror, path: components.join("/"), class: class(&components) })
+    let promised = promised(&components);
+    let lasts = promised.is_some() || immutable.covers(&components);
+    let class = if lasts { Class::Immutable } else { Class::Volatile };
+    Ok(Route { mirror, path: components.join("/"), class, promised })
 }
 
-impl Route {
-    /// The digest that the path itself promises: `…/by-hash/SHA256/<digest>`, as APT's `Acquire-By-Hash` has it.
-    pub fn digest(&self) -> Option<Sha256Digest> {
-        let mut components = self.path.rsplit('/');
-        let digest = components.next()?;
-        let promises = components.next() == Some("SHA256") && components.next() == Some("by-hash");
-        promises.then(|| digest.parse().ok()).flatten()
-    }
-}
-
-fn class(components: &[&str]) -> Class {
-    let (file, folders) = components.split_last().expect("a route has a file name");
-    // Debian never reuses the name of a package file, and a by-hash name is its content's digest.
-    let package = file.ends_with(".deb") || file.ends_with(".udeb");
-    if package || folders.first() == Some(&"pool") || folders.contains(&"by-hash") {
-        Class::Immutable
-    } else {
-        Class::Volatile
+/// `…/by-hash/SHA256/<digest>`, as APT's `Acquire-By-Hash` has it, and `…/repodata/<digest>-<name>`, as createrepo names what a
+/// `repomd.xml` lists.
+fn promised(components: &[&str]) -> Option<Sha256Digest> {
+    match components {
+        [.., "by-hash", "SHA256", digest] => digest.parse().ok(),
+        [.., "repodata", file] => file.split_once('-')?.0.parse().ok(),
+        _ => None,
     }
 }
 
@@ -115,7 +110,11 @@ mod tests {
 
     fn routed(path: &str) -> Result<Route, Reject> {
         let mirror = |id: &str| Mirror::new(id, &"http://upstream.test/".parse().expect("a URL"));
-        route(&[mirror("debian"), mirror("debian-security")], path)
+        let immutable = Immutable {
+            package_suffixes: [".deb", ".udeb", ".rpm"].map(str::to_owned).into(),
+            folders: ["pool", "by-hash"].map(str::to_owned).into(),
+        };
+        route(&[mirror("debian"), mirror("debian-security")], &immutable, path)
     }
 
     #[test]
@@ -140,6 +139,8 @@ mod tests {
             "debian/dists/trixie/main/by-hash/MD5Sum/00",
             "debian/elsewhere/a.deb",
             "debian/elsewhere/a.udeb",
+            "debian/44/Packages/h/hello-2.12.1-1.fc44.x86_64.rpm",
+            "debian/repodata/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855-primary.xml.zst",
         ] {
             assert_eq!(routed(path).map(|route| route.class), Ok(Class::Immutable), "{path}");
         }
@@ -149,7 +150,8 @@ mod tests {
             "debian/dists/trixie/main/binary-amd64/Packages.xz",
             "debian/dists/trixie/main/installer-amd64/current/images/SHA256SUMS",
             "debian/pool",
-            "debian/dists/pool/Release",
+            "debian/repodata/repomd.xml",
+            "debian/repodata/e3b0c442-primary.xml.zst",
             "debian/by-hash",
         ] {
             assert_eq!(routed(path).map(|route| route.class), Ok(Class::Volatile), "{path}");
@@ -185,12 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn a_by_hash_name_is_a_promise() {
+    fn a_name_with_a_digest_is_a_promise() {
         let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let promised = |path: &str| routed(path).ok().and_then(|route| route.digest()).map(|digest| digest.to_string());
+        let promised = |path: &str| routed(path).ok().and_then(|route| route.promised).map(|digest| digest.to_string());
         assert_eq!(promised(&format!("debian/dists/x/by-hash/SHA256/{digest}")).as_deref(), Some(digest));
         assert_eq!(promised(&format!("debian/dists/x/by-hash/SHA256/{}", &digest[1..])), None);
         assert_eq!(promised(&format!("debian/dists/x/by-hash/SHA512/{digest}")), None);
         assert_eq!(promised(&format!("debian/pool/SHA256/{digest}")), None);
+        assert_eq!(promised(&format!("debian/44/os/repodata/{digest}-primary.xml.zst")).as_deref(), Some(digest));
+        assert_eq!(promised(&format!("debian/44/os/repodata/{digest}")), None);
+        assert_eq!(promised(&format!("debian/44/os/Packages/{digest}-primary.xml.zst")), None);
+        assert_eq!(promised("debian/44/os/repodata/repomd.xml"), None);
     }
 }

@@ -14,7 +14,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::entity::{Entity, Head};
+use super::{
+    entity::{Entity, Head},
+    seen::Identity,
+};
 use crate::model::Sha256Digest;
 
 /// What is being written has this prefix; the mirrors' folders never begin with a dot.
@@ -50,6 +53,15 @@ struct Sidecar {
     fetched_at: Timestamp,
 }
 
+/// A complete file of the store.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// To be read.
+    pub entity: Entity,
+    /// Which bytes on the disk it is.
+    pub identity: Identity,
+}
+
 /// A file that is being written and has no name in the store yet. Dropped unpublished, it is gone.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -74,7 +86,7 @@ impl Store {
     }
 
     /// The stored file of a key (`<mirror id>/<path>`), if there is one. Blocks.
-    pub fn lookup(&self, key: &str) -> io::Result<Option<Entity>> {
+    pub fn lookup(&self, key: &str) -> io::Result<Option<Stored>> {
         let (body, sidecar) = self.paths(key);
         let file = match File::open(body) {
             Ok(file) => file,
@@ -91,7 +103,8 @@ impl Store {
         // A missing, torn or foreign sidecar only costs its validators.
         let sidecar = fs::read(sidecar).ok().and_then(|json| serde_json::from_slice::<Sidecar>(&json).ok());
         let own = sidecar.filter(|sidecar| sidecar.length == length && Some(sidecar.fetched_at) == modified);
-        Ok(Some(Entity::stored(file, own.map(|own| own.head).unwrap_or_default(), length)))
+        let entity = Entity::stored(file, own.map(|own| own.head).unwrap_or_default(), length);
+        Ok(Some(Stored { entity, identity: Identity::of(&metadata) }))
     }
 
     /// A new file to write to. Blocks.
@@ -116,7 +129,7 @@ impl Store {
     }
 
     /// Gives a complete part its name, in place of what had it before. Blocks until the disk has the bytes.
-    pub fn publish(&self, part: Part, key: &str, head: &Head) -> anyhow::Result<()> {
+    pub fn publish(&self, part: Part, key: &str, head: &Head) -> anyhow::Result<Identity> {
         let (body, sidecar) = self.paths(key);
         part.file.sync_all().with_context(|| format!("flushing {key} to disk"))?;
         let metadata = part.file.metadata().with_context(|| format!("reading the size of {key}"))?;
@@ -127,7 +140,10 @@ impl Store {
         let new = self.part().with_context(writing)?;
         new.file.write_all_at(&json, 0).with_context(writing)?;
         new.rename(&sidecar)?;
-        part.rename(&body)
+        let file = Arc::clone(&part.file);
+        part.rename(&body)?;
+        // Only now: the rename is a change of the file too.
+        Ok(Identity::of(&file.metadata().with_context(|| format!("looking at {key}"))?))
     }
 
     /// Where the body and the sidecar of a key are.
@@ -221,7 +237,7 @@ mod tests {
         assert!(store.lookup(KEY).expect("a lookup").is_none());
         publish(&store, KEY, b"hello", "\"1\"");
         let found = Store::open(folder.path()).expect("opened").lookup(KEY).expect("a lookup").expect("found");
-        assert_eq!((found.length, &*found.head), (Some(5), &head("\"1\"")));
+        assert_eq!((found.entity.length, &*found.entity.head), (Some(5), &head("\"1\"")));
         assert_eq!(fs::read(folder.path().join(KEY)).expect("under its own name"), b"hello");
         assert!(store.lookup("debian/pool").expect("a lookup").is_none(), "a folder is no file");
         assert!(store.lookup(&format!("{KEY}/below")).expect("a lookup").is_none(), "a file is no folder");
@@ -246,7 +262,7 @@ mod tests {
             publish(&store, KEY, b"first", "\"1\"");
             spoil();
             let found = store.lookup(KEY).expect("a lookup").expect("found");
-            assert_eq!(*found.head, Head::default(), "case {number}");
+            assert_eq!(*found.entity.head, Head::default(), "case {number}");
         }
         assert!(folder.path().join(KEY).exists());
     }
@@ -282,8 +298,10 @@ mod tests {
         for (number, key) in keys.iter().enumerate() {
             publish(&store, key, key.as_bytes(), &number.to_string());
         }
-        let found: BTreeSet<_> =
-            keys.iter().map(|key| store.lookup(key).expect("a lookup").expect("found").head.etag.clone()).collect();
+        let found: BTreeSet<_> = keys
+            .iter()
+            .map(|key| store.lookup(key).expect("a lookup").expect("found").entity.head.etag.clone())
+            .collect();
         assert_eq!(found.len(), keys.len());
     }
 }

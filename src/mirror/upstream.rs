@@ -1,4 +1,4 @@
-use std::{iter, time::Duration};
+use std::iter;
 
 use anyhow::{Context, anyhow};
 use axum::http::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     distro::{Mirror, address},
-    model::Sha256Digest,
+    model::Expected,
 };
 
 /// A file to be had from upstream.
@@ -25,12 +25,12 @@ use crate::{
 pub(super) struct Wanted {
     /// `<mirror id>/<path>`: its name in the store and in messages.
     pub key: String,
-    /// Where upstream has it.
-    pub url: Url,
+    /// Where upstream has it: the archive's mirror, and, only if its content is known, the alternates.
+    pub sources: Vec<Url>,
     /// Whether its content can change.
     pub class: Class,
-    /// What its content must hash to, where its name says so.
-    pub digest: Option<Sha256Digest>,
+    /// What it must be, where that is known.
+    pub content: Option<Expected>,
 }
 
 /// What upstream answered about a stored copy.
@@ -54,34 +54,44 @@ pub(super) enum Trouble {
     /// The next try would end the same.
     #[error("{0:#}")]
     Final(anyhow::Error),
+    /// This mirror has another file than the one that is known.
+    #[error("{0:#}")]
+    Wrong(anyhow::Error),
+    /// This machine's disk did not do its part: no mirror's fault, and none can help.
+    #[error("{0:#}")]
+    Store(anyhow::Error),
 }
 
 impl Wanted {
     /// The file of a route.
-    pub fn new(mirror: &Mirror, route: &Route) -> Self {
-        let (key, url) = (format!("{}/{}", mirror.id, route.path), address::below(&mirror.url, &route.path));
-        Self { key, url, class: route.class, digest: route.digest() }
+    pub fn new(mirror: &Mirror, route: &Route, content: Option<Expected>) -> Self {
+        // SECURITY: two mirrors may have two versions. Only what is compared with a digest may come from any of them.
+        let alternates = mirror.alternates.iter().filter(|_| content.is_some()).map(address::root);
+        let roots = iter::once(mirror.url.clone()).chain(alternates);
+        Self {
+            key: format!("{}/{}", mirror.id, route.path),
+            sources: roots.map(|root| address::below(&root, &route.path)).collect(),
+            class: route.class,
+            content,
+        }
     }
 
-    /// `<key> from <host>`. The URL itself may hold a password.
-    pub fn origin(&self) -> String {
-        format!("{} from {}", self.key, self.url.host_str().unwrap_or("upstream"))
+    /// `<key> from <host>`, with the port where it is not the usual one. The URL itself may hold a password.
+    pub fn origin(&self, source: usize) -> String {
+        let url = &self.sources[source];
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{} from {}{port}", self.key, url.host_str().unwrap_or("upstream"))
     }
-}
-
-/// Pauses between tries: 3.75 s in all, well below what clients wait for.
-pub(super) fn pauses() -> impl Iterator<Item = Duration> {
-    iter::successors(Some(Duration::from_millis(250)), |pause| Some(*pause * 2)).take(4)
 }
 
 /// Asks for a file, once.
-pub(super) async fn open(client: &reqwest::Client, wanted: &Wanted) -> Result<Response, Trouble> {
-    found(send(client.get(wanted.url.clone())).await?)
+pub(super) async fn open(client: &reqwest::Client, url: &Url) -> Result<Response, Trouble> {
+    found(send(client.get(url.clone())).await?)
 }
 
 /// Asks, once, whether a stored copy is still right.
-pub(super) async fn revalidate(client: &reqwest::Client, wanted: &Wanted, stored: &Head) -> Result<News, Trouble> {
-    let request = with(client.get(wanted.url.clone()), IF_NONE_MATCH, stored.etag.as_deref());
+pub(super) async fn revalidate(client: &reqwest::Client, url: &Url, stored: &Head) -> Result<News, Trouble> {
+    let request = with(client.get(url.clone()), IF_NONE_MATCH, stored.etag.as_deref());
     let response = send(with(request, IF_MODIFIED_SINCE, stored.last_modified.as_deref())).await?;
     match response.status() {
         StatusCode::NOT_MODIFIED => Ok(News::NotModified),
@@ -89,26 +99,37 @@ pub(super) async fn revalidate(client: &reqwest::Client, wanted: &Wanted, stored
     }
 }
 
-/// Asks, once, for what follows the first `offset` bytes of a file that began with `head` and has `length` bytes.
+/// What there is of a file already, when the rest of it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun<'a> {
+    /// The validators that the rest must come with. `None` where the content is known and will be compared as a whole: mirrors
+    /// of one archive give a file validators of their own.
+    pub head: Option<&'a Head>,
+    /// Whether the content can change.
+    pub class: Class,
+    /// Bytes of the whole file, if that is known.
+    pub length: Option<u64>,
+    /// Bytes that are there.
+    pub offset: u64,
+}
+
+/// Asks, once, for the rest of a file.
 ///
 /// Returns the answer and how many of its first bytes are known already: an upstream without ranges begins again.
 ///
 /// Bytes of two versions must never meet in one file. So the validators of the first answer must come again; only a file
 /// that cannot change may do without.
-pub(super) async fn resume(
-    client: &reqwest::Client,
-    wanted: &Wanted,
-    head: &Head,
-    length: Option<u64>,
-    offset: u64,
-) -> Result<(Response, u64), Trouble> {
+pub(super) async fn resume(client: &reqwest::Client, url: &Url, begun: Begun<'_>) -> Result<(Response, u64), Trouble> {
+    let Begun { head, class, length, offset } = begun;
     // RFC 9110 §13.1.5: If-Range takes a strong ETag or a date.
-    let strong = head.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
-    let validator = strong.or(head.last_modified.as_deref());
-    if validator.is_none() && wanted.class == Class::Volatile && offset > 0 {
+    let validator = head.and_then(|head| {
+        let strong = head.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
+        strong.or(head.last_modified.as_deref())
+    });
+    if head.is_some() && validator.is_none() && class == Class::Volatile && offset > 0 {
         return Err(Trouble::Final(anyhow!("it cannot be resumed: upstream gave it neither an ETag nor a date")));
     }
-    let mut request = client.get(wanted.url.clone());
+    let mut request = client.get(url.clone());
     if offset > 0 {
         request = with(request.header(RANGE, format!("bytes={offset}-")), IF_RANGE, validator);
     }
@@ -130,9 +151,14 @@ pub(super) async fn resume(
         let now = text(headers, name);
         then.is_none() || now == *then || partial && now.is_none()
     };
-    let same =
-        same(&head.etag, ETAG) && same(&head.last_modified, LAST_MODIFIED) && (length.is_none() || total == length);
-    if same { Ok((response, known)) } else { Err(Trouble::Final(anyhow!("upstream changed it meanwhile"))) }
+    let same_version = head.is_none_or(|head| same(&head.etag, ETAG) && same(&head.last_modified, LAST_MODIFIED));
+    // A known content may come without a length, as in chunks; it is compared as a whole.
+    let same_length = length.is_none() || total == length || head.is_none() && total.is_none();
+    if same_version && same_length {
+        Ok((response, known))
+    } else {
+        Err(Trouble::Final(anyhow!("upstream changed it meanwhile")))
+    }
 }
 
 /// What an answer says of its file.
@@ -197,21 +223,44 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::route::route;
+    use crate::{
+        mirror::{Immutable, route::route},
+        model::Sha256Digest,
+    };
+
+    fn wanted(mirror: &Mirror, path: &str, content: Option<Expected>) -> Wanted {
+        let route = route(std::slice::from_ref(mirror), &Immutable::default(), path).expect("a route");
+        Wanted::new(mirror, &route, content)
+    }
 
     #[test]
     fn every_spelling_of_a_request_asks_upstream_in_one() {
-        let mirrors = [Mirror::new("d", &"http://a.test/debian".parse().expect("a URL"))];
+        let mirror = Mirror::new("d", &"http://a.test/debian".parse().expect("a URL"));
         for path in ["d/pool/g++_1%7e2%20x.deb", "d//pool/g%2b%2B_1~2%20x.deb"] {
-            let route = route(&mirrors, path).expect("a route");
-            assert_eq!(Wanted::new(&mirrors[0], &route).url.as_str(), "http://a.test/debian/pool/g++_1~2%20x.deb");
+            let sources = wanted(&mirror, path, None).sources;
+            assert_eq!(
+                sources.iter().map(Url::as_str).collect::<Vec<_>>(),
+                ["http://a.test/debian/pool/g++_1~2%20x.deb"]
+            );
         }
     }
 
     #[test]
+    fn only_a_known_content_has_other_sources_than_the_archives_mirror() {
+        let url = |text: &str| text.parse::<Url>().expect("a URL");
+        let mirror =
+            Mirror { alternates: vec![url("http://b.test/linux/")], ..Mirror::new("d", &url("http://a.test/")) };
+        let content = Expected { size: None, sha256: Sha256Digest([0; 32]) };
+        assert_eq!(wanted(&mirror, "d/x", None).sources, [url("http://a.test/x")]);
+        assert_eq!(
+            wanted(&mirror, "d/x", Some(content)).sources,
+            [url("http://a.test/x"), url("http://b.test/linux/x")]
+        );
+    }
+
+    #[test]
     fn messages_do_not_tell_the_upstream_password() {
-        let mirrors = [Mirror::new("d", &"http://me:secret@a.test/".parse().expect("a URL"))];
-        let route = route(&mirrors, "d/a").expect("a route");
-        assert_eq!(Wanted::new(&mirrors[0], &route).origin(), "d/a from a.test");
+        let mirror = Mirror::new("d", &"http://me:secret@a.test/".parse().expect("a URL"));
+        assert_eq!(wanted(&mirror, "d/a", None).origin(0), "d/a from a.test");
     }
 }

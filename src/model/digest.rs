@@ -8,6 +8,15 @@ use super::ParseError;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Digest(pub [u8; 32]);
 
+/// What a file has to be, by the word of something already verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Its length in bytes, where the list that names it says so (`SHA256SUMS` does not).
+    pub size: Option<u64>,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+}
+
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -23,7 +23,7 @@ mod trust;
 pub use arch::Arch;
 pub use boot_plan::{BootPlan, BootSpec, Reason};
 pub use boot_request::BootRequest;
-pub use digest::Sha256Digest;
+pub use digest::{Expected, Sha256Digest};
 pub use disk::Disk;
 pub use encryption::{Encryption, Passphrase};
 pub use endpoints::Endpoints;

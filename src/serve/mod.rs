@@ -172,6 +172,8 @@ impl Servers {
         let counting = Arc::clone(&desk);
         let mirror = mirror::Proxy::open(mirror::Config {
             mirrors: plan.release.mirrors.clone(),
+            ledger: Arc::new(mirror::Unlisted),
+            immutable: (&*plan.release.distro).into(),
             folder: plan.prefix.join("mirror"),
             client,
             offline: plan.offline,

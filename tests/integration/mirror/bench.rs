@@ -17,7 +17,7 @@ use axum::{
 use futures_util::StreamExt;
 use provisioner::{
     distro::Mirror,
-    mirror::{Config, OnServed, Proxy, Served},
+    mirror::{Config, Immutable, Ledger, OnServed, Proxy, Served, Unlisted},
 };
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -115,10 +115,7 @@ pub fn recorder() -> (OnServed, mpsc::UnboundedReceiver<Served>) {
 pub fn open(folder: &Path, upstream: SocketAddr, offline: bool, on_served: OnServed) -> Proxy {
     let mirrors = ["debian", "debian-security"]
         .map(|id| Mirror::new(id, &format!("http://{upstream}/{id}").parse().expect("a URL")));
-    // For the TLS provider that reqwest wants to find.
-    provisioner::fetch::client().expect("a client");
-    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
-    open_on(mirrors.into(), client.build().expect("a client"), folder, offline, on_served)
+    open_on(mirrors.into(), impatient_client(), folder, offline, on_served)
 }
 
 pub fn open_on(
@@ -128,8 +125,30 @@ pub fn open_on(
     offline: bool,
     on_served: OnServed,
 ) -> Proxy {
+    open_with(mirrors, Arc::new(Unlisted), client, folder, offline, on_served)
+}
+
+pub fn open_with(
+    mirrors: Vec<Mirror>,
+    ledger: Arc<dyn Ledger>,
+    client: reqwest::Client,
+    folder: &Path,
+    offline: bool,
+    on_served: OnServed,
+) -> Proxy {
     let (folder, upstream) = (folder.to_owned(), tokio::runtime::Handle::current());
-    Proxy::open(Config { mirrors, folder, client, offline, upstream, on_served }).expect("opened")
+    let immutable = Immutable {
+        package_suffixes: [".deb", ".rpm"].map(str::to_owned).into(),
+        folders: ["pool", "by-hash"].map(str::to_owned).into(),
+    };
+    Proxy::open(Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served }).expect("opened")
+}
+
+pub fn impatient_client() -> reqwest::Client {
+    // For the TLS provider that reqwest wants to find.
+    provisioner::fetch::client().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
+    client.build().expect("a client")
 }
 
 /// Puts a mirror on a port of loopback, below `/mirror/`.

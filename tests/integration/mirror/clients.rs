@@ -21,7 +21,7 @@ use super::{
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Whether a test can run; without what it needs it must not pass unnoticed where everything is meant to be there.
-fn can_run(needs: bool, what: &str) -> bool {
+pub fn can_run(needs: bool, what: &str) -> bool {
     assert!(needs || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "missing: {what}");
     if !needs {
         eprintln!("skipped: missing {what}");
@@ -29,7 +29,7 @@ fn can_run(needs: bool, what: &str) -> bool {
     needs
 }
 
-async fn has(tool: &str) -> bool {
+pub async fn has(tool: &str) -> bool {
     let status = Command::new(tool).arg("--version").stdout(Stdio::null()).status().await;
     status.is_ok_and(|status| status.success())
 }

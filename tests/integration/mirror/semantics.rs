@@ -22,7 +22,8 @@ async fn a_package_is_fetched_once_and_then_served_from_the_store() {
             assert_eq!(got.headers[name], value, "{round}");
         }
         let path = DEB.strip_prefix("debian/").expect("it is").to_owned();
-        let whole = Served { mirror: "debian".into(), path, bytes: 700_000, complete: true, status: 200 };
+        let whole =
+            Served { mirror: "debian".into(), path, bytes: 700_000, complete: true, verified: false, status: 200 };
         assert_eq!(bench.served.recv().await, Some(whole), "{round}");
         if round == "hot" {
             bench.reopen(false).await;
