@@ -70,7 +70,7 @@ pub(super) struct Body {
     pub head: Arc<Head>,
     /// Whether its end is certain.
     pub delimited: bool,
-    /// Its digest, where there is one to compare with; that of what has been written until the verdict.
+    /// Over what is written; only where there is a digest to compare with.
     hasher: Option<Sha256>,
     length: Option<u64>,
     written: u64,
@@ -201,12 +201,13 @@ impl<'a> Download<'a> {
 
     async fn append(&mut self, chunk: Bytes) -> Result<(), Trouble> {
         let body = self.body.as_mut().expect("a body is begun before it is appended to");
-        let (offset, file, mut hasher) = (body.written, Arc::clone(&self.file), body.hasher.take());
+        let (offset, file) = (body.written, Arc::clone(&self.file));
         let end = offset + chunk.len() as u64;
         if let Some(length) = body.length.filter(|length| end > *length) {
             let error = anyhow!("upstream sent more than the {length} bytes there are");
             return Err(if self.wanted.content.is_some() { Trouble::Wrong(error) } else { Trouble::Final(error) });
         }
+        let mut hasher = body.hasher.take();
         // A file system may block, and a worker thread of the runtime must not.
         body.hasher = in_store(move || {
             if let Some(hasher) = &mut hasher {
@@ -254,7 +255,13 @@ impl<'a> Download<'a> {
     fn recover(&mut self, trouble: Trouble) -> Result<Duration, Failure> {
         let source = self.rotation.current();
         let origin = self.wanted.origin(source);
-        tracing::debug!("fetching {origin}: {trouble}");
+        match trouble {
+            Trouble::Broken(_) | Trouble::Final(_) | Trouble::Wrong(_) if self.wanted.sources.len() > 1 => {
+                tracing::warn!("fetching {origin}: {trouble}");
+            }
+            // One mirror's last word is an error of the whole fetch, and logged as such.
+            _ => tracing::debug!("fetching {origin}: {trouble}"),
+        }
         let turn = match &trouble {
             Trouble::Store(_) => return Err(Failure { origin, trouble }),
             Trouble::Gone => self.rotation.strike(),
@@ -267,7 +274,6 @@ impl<'a> Download<'a> {
                 self.rotation.pass()
             }
             Trouble::Wrong(_) => {
-                tracing::error!("fetching {origin}: {trouble}");
                 self.mirrors.contradictions.fetch_add(1, Ordering::Relaxed);
                 self.disprove(source).filter(|_| !self.announced)
             }

@@ -8,7 +8,7 @@
 //! What holds at every moment:
 //!
 //! - One file, one key: the archive's id and the full path below its root.
-//! - A stored body is a whole one: it gets its name after its length (and its digest, where its name tells one) was found
+//! - A stored body is a whole one: it gets its name after its length (and its digest, where it is known) was found
 //!   right and the disk has it.
 //! - A client never takes a piece for the whole. The last byte, or the end of a body without a length, is given out after the
 //!   verdict; when a fetch fails, the connections of its readers break.
@@ -17,8 +17,8 @@
 //!   of the archive's mirrors is asked, in the middle of a file too.
 //! - Only upstream's own 404 becomes a 404, and the ledger's refusals do.
 //!
-//! Where nothing says what a file is, it is as the archive's one mirror sent it, and marked as unverified: the installers that
-//! can check what they fetch by the archive's signature.
+//! Where nothing says what a file is, it is as the archive's own mirror sent it, and served as unverified: APT checks it by the
+//! archive's signature.
 
 mod answer;
 mod download;

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Once},
     time::Duration,
 };
 
@@ -145,8 +145,9 @@ pub fn open_with(
 }
 
 pub fn impatient_client() -> reqwest::Client {
-    // For the TLS provider that reqwest wants to find.
-    provisioner::fetch::client().expect("a client");
+    // For the TLS provider that reqwest wants to find. A client reads this machine's certificates, which takes a while.
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| drop(provisioner::fetch::client().expect("a client")));
     let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
     client.build().expect("a client")
 }
