@@ -12,8 +12,12 @@ pub fn recipe(distro: &Distro, recipe: &InstallRecipe) -> Vec<Hinted> {
     wrong.extend(timezone(&recipe.timezone).err());
     wrong.extend(recipe.time_servers.iter().filter_map(|name| time_server(name).err()));
     wrong.extend(recipe.user.iter().filter_map(|name| user(name).err()));
+    wrong.extend(recipe.user.iter().filter(|name| distro.reserved_users.contains(name)).map(|name| {
+        Hinted::new(format!("{name:?} is a name that {} keeps for itself", distro.name), "--user takes another one")
+    }));
     wrong.extend(recipe.ssh_keys.iter().filter_map(|key| ssh_key(key).err()));
     wrong.extend(recipe.packages.iter().filter_map(|name| package(name).err()));
+    wrong.extend(recipe.handoff.exec.iter().filter_map(|line| command(line).err()));
     if !distro.flavours.contains_key(&recipe.flavour) {
         let known: Vec<_> = distro.flavours.keys().map(String::as_str).collect();
         let what = format!("{} has no flavour {:?}", distro.name, recipe.flavour);
@@ -92,12 +96,13 @@ pub fn time_server(name: &str) -> Result<(), Hinted> {
     demand(hostname(name).is_ok(), name, "a time server", "such as pool.ntp.org or 192.168.42.1")
 }
 
-/// A login name (useradd(8)): lower-case letters, digits, `_` and `-`, at most 32, and not an account that every system has.
+/// A login name (useradd(8)): a lower-case letter, then those, digits, `_` and `-`, at most 32, and not an account that every
+/// system has. Some installers refuse a leading `_`.
 ///
 /// # Errors
 /// For anything else.
 pub fn user(name: &str) -> Result<(), Hinted> {
-    let head = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    let head = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     let tail = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
     let reserved = ["root", "bin", "daemon", "sys", "nobody", "mail", "sync", "games", "adm", "sshd"].contains(&name);
     demand(head && tail && name.len() <= 32 && !reserved, name, "a login name for an administrator", "such as ada")
@@ -115,6 +120,15 @@ pub fn ssh_key(line: &str) -> Result<(), Hinted> {
     let known = |word: &str| ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|kind| word.starts_with(kind));
     let one_line = !line.chars().any(char::is_control);
     demand(one_line && line.split(' ').any(known), line, "an SSH public key", hint)
+}
+
+/// A command line for `/bin/sh -c` on the new machine.
+///
+/// # Errors
+/// For several lines: a value of several cannot be put into an answer file safely.
+pub fn command(line: &str) -> Result<(), Hinted> {
+    let one_line = !line.trim().is_empty() && !line.chars().any(char::is_control);
+    demand(one_line, line, "a command on one line", "--handoff-code delivers a folder, whose ./run may be a script")
 }
 
 /// An argument for a kernel. Loader scripts quote nothing, so what they or a shell would take apart is refused.
@@ -145,17 +159,19 @@ mod tests {
     fn each_value_keeps_to_its_alphabet() {
         let key = "ssh-ed25519 AAAAC3Nza root@laptop";
         let restricted = "no-pty,command=\"/bin/true\" ssh-rsa AAAAB3Nza x";
-        let table: [(Check, &[&str], &[&str]); 7] = [
+        let table: [(Check, &[&str], &[&str]); 9] = [
             (hostname, &["a", "node-1.example.org"], &["", "-a", "a-", "a..b", "a b", "a\nd-i x", "ä", "a_b", "a;b"]),
             (package, &["vim", "g++", "libc6.1"], &["", "a;b", "a b", "-y", "a\nb", "Vim", "a/b", "a=1", "$(x)"]),
             (locale, &["C.UTF-8", "en_US.UTF-8", "de_DE@euro"], &["", "en US", "en\n", "en;x", "-x"]),
             (keymap, &["us", "de", "us-intl"], &["", "us x", "us\n"]),
+            (user, &["ada", "web-1_x"], &["", "root", "_x", "Ada", "1a", "a b", "a;b", "a\n", "$(x)", "-a"]),
             (timezone, &["Etc/GMT+1", "Europe/Berlin"], &["", "/etc", "Europe/Ber lin", "x;y", "../x"]),
             (
                 ssh_key,
                 &[key, restricted],
                 &["", "hello", "ssh-rsa AAAA\nssh-rsa BBBB", "-----BEGIN OPENSSH PRIVATE KEY-----"],
             ),
+            (command, &["true", "a 'b' \"$(c)\" \\ END_OF_FILE"], &["", " ", "a\nb", "a\r"]),
             (kernel_arg, &["quiet", "a.b=c,d:e/f"], &["", "a b", "a\nb", "a\"b", "$x", "a;b", "{x}", "a\\", "a#b"]),
         ];
         for (check, right, wrong) in table {

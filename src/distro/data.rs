@@ -39,6 +39,9 @@ pub struct Distro {
     /// Disk layouts that its installer can make without a question.
     #[serde(deserialize_with = "layouts")]
     pub layouts: Vec<Layout>,
+    /// Login names that its installer refuses, besides those that no distribution takes.
+    #[serde(default)]
+    pub reserved_users: Vec<String>,
     /// Sets of packages by the name that `--flavour` takes.
     pub flavours: BTreeMap<String, FlavourData>,
     /// What a rehearsal adds.

@@ -1,7 +1,12 @@
 #!/bin/sh
-# pick-disk [DEVICE]: prints the disk that will be erased, or fails. The last line on stderr says why.
+# pick-disk first | smallest | size BYTES | device PATH: prints the device that will be erased, or fails. The last line on
+# stderr says why. For any shell that an installer may have: busybox, dash, bash.
 #
-# Without DEVICE it takes the first fixed disk: nothing removable, nothing on USB, no memory card, nothing that is mounted.
+#   first          the first fixed disk: nothing removable, nothing on USB, no memory card, nothing that is mounted
+#   smallest       the smallest of those; the first of several
+#   size BYTES     the only one of those whose size is within 5 % of BYTES
+#   device PATH    that one, whatever it is and wherever it is attached
+#
 # "First" goes by kind, NVMe before the rest and eMMC last, because a machine with both has its system on the faster one; then
 # by the disk's place in the machine (bus, slot, port). Names such as sda are dealt out in the order in which disks answer,
 # which is another one at the next start.
@@ -48,12 +53,24 @@ rank() {
 	esac
 }
 
-if [ -n "$1" ]; then
-	disk=$(readlink -f "$1") && [ -e "$disk" ] || { echo "there is no $1 in this machine" >&2; exit 1; }
-	[ -e "$sys/block/${disk##*/}" ] || { echo "$1 is not a whole disk" >&2; exit 1; }
+fail() {
+	echo "$1" >&2
+	exit 1
+}
+
+which=$1
+case $which in
+first | smallest) ;;
+size) case $2 in '' | *[!0-9]*) fail "\"$2\" is not a size in bytes" ;; esac ;;
+device)
+	disk=$(readlink -f "$2") && [ -e "$disk" ] || fail "there is no $2 in this machine"
+	[ -e "$sys/block/${disk##*/}" ] || fail "$2 is not a whole disk"
+	echo "taking $2, as was asked for" >&2
 	echo "$disk"
 	exit 0
-fi
+	;;
+*) fail "pick-disk takes first, smallest, size BYTES or device PATH, not \"$which\"" ;;
+esac
 
 refused=
 candidates=
@@ -63,26 +80,45 @@ for entry in "$sys"/block/*; do
 	path=$(readlink -f "$entry")
 	why=$(objection "$disk" "$path")
 	if [ -z "$why" ]; then
-		candidates="$candidates$(rank "$disk") $path $disk
+		candidates="$candidates$(rank "$disk") $path $disk $(cat "$path/size")
 "
 	elif [ "$why" != "no disk" ]; then
 		refused="$refused${refused:+; }$disk is $why"
 	fi
 done
+refused=${refused:+ ($refused)}
+[ -n "$candidates" ] || fail "there is no fixed disk to install on$refused"
 
-# Numbers are padded, so that port 2 precedes port 10.
-disk=$(printf '%s' "$candidates" | awk '{
+# KEY SIZE DISK a line, sorted by KEY. Numbers are padded, so that port 2 precedes port 10. Sizes are counted by awk, because
+# not every shell counts to more than 2 GB.
+disks=$(printf '%s' "$candidates" | awk '{
 	key = ""
-	rest = $1 " " $2
+	rest = $1 $2
 	while (match(rest, /[0-9]+/)) {
 		key = key substr(rest, 1, RSTART - 1) substr("0000000000", RLENGTH + 1) substr(rest, RSTART, RLENGTH)
 		rest = substr(rest, RSTART + RLENGTH)
 	}
-	print key rest " " $3
-}' | sort | sed -n '1s/.* //p')
-if [ -z "$disk" ]; then
-	echo "there is no fixed disk to install on${refused:+ ($refused)}" >&2
-	exit 1
-fi
-echo "taking $disk${refused:+ ($refused)}" >&2
+	printf "%s%s %.0f %s\n", key, rest, $4 * 512, $3
+}' | sort)
+
+# "sda of 500 GB, sdb of 1000 GB"
+listed() {
+	printf '%s\n' "$1" | awk '{ printf "%s%s of %.0f GB", separator, $3, $2 / 1e9; separator = ", " }'
+}
+
+case $which in
+first) taken=$(printf '%s\n' "$disks" | sed -n 1p) ;;
+smallest) taken=$(printf '%s\n' "$disks" | awk 'NR == 1 || $2 + 0 < size { size = $2 + 0; line = $0 } END { print line }') ;;
+size)
+	gigabytes=$(echo "$2" | awk '{ printf "%.0f GB", $1 / 1e9 }')
+	taken=$(printf '%s\n' "$disks" | awk -v size="$2" '$2 + 0 >= size * 0.95 && $2 + 0 <= size * 1.05')
+	case $taken in
+	'') fail "no fixed disk has about $gigabytes: there is $(listed "$disks")$refused" ;;
+	*"
+"*) fail "several fixed disks have about $gigabytes: $(listed "$taken")$refused" ;;
+	esac
+	;;
+esac
+disk=${taken##* }
+echo "taking $(listed "$taken")$refused" >&2
 echo "$dev/$disk"

@@ -8,7 +8,7 @@ question=provisioner/no-disk
 why=/tmp/pick-disk.why
 told=
 
-until disk=$($bin/pick-disk {{ disk }} </dev/null 2>$why); do
+until disk=$($bin/pick-disk {{ disk_choice }} {{ disk or disk_size }} </dev/null 2>$why); do
 	reason=$(tail -n 1 $why)
 	logger -t provisioner "$reason"
 	if [ -z "$told" ]; then

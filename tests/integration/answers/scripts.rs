@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -13,13 +13,17 @@ use std::{
 use provisioner::model::Disk;
 use tempfile::TempDir;
 
-use super::{Case, KEY, has, skip};
+use super::{Case, has, skip};
 
-const GB: u64 = 1_000_000_000 / 512;
+/// The shells that installers have.
+pub(super) const SHELLS: [&[&str]; 3] = [&["busybox", "sh"], &["dash"], &["bash"]];
 
 /// The files that `setup.sh` writes in the installer, by path.
-fn scripts(case: &Case) -> BTreeMap<String, String> {
-    let setup = &case.files()["setup.sh"];
+pub(super) fn scripts(case: &Case) -> BTreeMap<String, String> {
+    written_by(&case.files()["setup.sh"])
+}
+
+pub(super) fn written_by(setup: &str) -> BTreeMap<String, String> {
     let mut parts = setup.split("<<'END_OF_FILE'\n");
     let mut scripts = BTreeMap::new();
     let mut before = parts.next().expect("text");
@@ -32,154 +36,28 @@ fn scripts(case: &Case) -> BTreeMap<String, String> {
     scripts
 }
 
-fn script(name: &str) -> String {
+pub(super) fn script(name: &str) -> String {
     scripts(&Case::new("13")).remove(name).unwrap_or_else(|| panic!("setup.sh writes no {name}"))
 }
 
 fn run(text: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new("busybox");
-    command.args(["sh", "-c", text, "sh"]).args(arguments).stdin(Stdio::null());
-    command.envs(environment.iter().copied()).output().expect("busybox")
+    run_in(SHELLS[0], text, arguments, environment)
 }
 
-fn write(path: &Path, text: &str) {
+pub(super) fn run_in(shell: &[&str], text: &str, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).args(["-c", text, "sh"]).args(arguments).stdin(Stdio::null());
+    command.envs(environment.iter().copied()).output().expect(shell[0])
+}
+
+pub(super) fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     fs::write(path, text).expect("a file");
 }
 
-fn executable(path: &Path, text: &str) {
+pub(super) fn executable(path: &Path, text: &str) {
     write(path, text);
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
-}
-
-/// A machine's disks as sysfs shows them.
-struct Machine(TempDir);
-
-impl Machine {
-    fn new() -> Self {
-        let machine = Self(TempDir::new().expect("a folder"));
-        fs::create_dir_all(machine.0.path().join("sys/block")).expect("a folder");
-        fs::create_dir_all(machine.0.path().join("dev")).expect("a folder");
-        write(&machine.0.path().join("mounts"), "none /proc proc rw 0 0\n");
-        machine
-    }
-
-    /// A disk at `place` below `/sys/devices`, with some of its attributes.
-    fn disk(self, name: &str, place: &str, size: u64, attributes: &[(&str, &str)]) -> Self {
-        let place = self.0.path().join("sys/devices").join(place).join("block").join(name);
-        for (attribute, text) in [("size", &*size.to_string()), ("removable", "0"), ("ro", "0")] {
-            write(&place.join(attribute), &format!("{text}\n"));
-        }
-        for (attribute, text) in attributes {
-            write(&place.join(attribute), &format!("{text}\n"));
-        }
-        symlink(&place, self.0.path().join("sys/block").join(name)).expect("a link");
-        write(&self.0.path().join("dev").join(name), "");
-        self
-    }
-
-    fn pick(&self, arguments: &[&str]) -> Result<String, String> {
-        let [sys, dev, mounts] = ["sys", "dev", "mounts"].map(|name| self.0.path().join(name));
-        let text = script("/usr/lib/provisioner/pick-disk");
-        let output = run(&text, arguments, &[("SYS", &sys), ("DEV", &dev), ("MOUNTS", &mounts)]);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace(&format!("{}/", dev.display()), "");
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-}
-
-const PCI: &str = "pci0000:00/0000:00";
-
-#[test]
-fn the_first_fixed_disk_is_taken_and_never_a_stick() {
-    if !has("busybox") {
-        return skip("busybox is not installed (package busybox)");
-    }
-    let sata = |port: u32| format!("{PCI}:17.0/ata{port}/host{port}/target{port}:0:0/{port}:0:0:0");
-    let usb = format!("{PCI}:14.0/usb2/2-1/2-1:1.0/host9/target9:0:0/9:0:0:0");
-    let machine = || Machine::new().disk("sda", &usb, 64 * GB, &[]).disk("loop0", "virtual", 64 * GB, &[]);
-    let cases: [(&str, Machine, Result<&str, &str>); 14] = [
-        ("virtio", Machine::new().disk("vda", &format!("{PCI}:04.0/virtio1"), 20 * GB, &[]), Ok("vda")),
-        ("a stick that answers first", machine().disk("sdb", &sata(1), 500 * GB, &[]), Ok("sdb")),
-        (
-            "ports, not names, and by number",
-            machine().disk("sdb", &sata(10), 500 * GB, &[]).disk("sdc", &sata(2), 500 * GB, &[]),
-            Ok("sdc"),
-        ),
-        (
-            "NVMe before SATA before eMMC",
-            machine()
-                .disk("mmcblk0", &format!("{PCI}:01.0/mmc0"), 32 * GB, &[("device/type", "MMC")])
-                .disk("sdb", &sata(1), 500 * GB, &[])
-                .disk("nvme0n1", "virtual/nvme-subsystem/nvme-subsys0", 500 * GB, &[]),
-            Ok("nvme0n1"),
-        ),
-        (
-            "NVMe's hidden paths",
-            machine().disk("nvme0c0n1", "virtual/nvme", 500 * GB, &[("hidden", "1")]),
-            Err("nvme0c0n1 is one path of several"),
-        ),
-        (
-            "eMMC when there is nothing else",
-            machine().disk("mmcblk0boot0", "a", 64 * GB, &[]).disk(
-                "mmcblk0",
-                &format!("{PCI}:01.0/mmc0"),
-                32 * GB,
-                &[("device/type", "MMC")],
-            ),
-            Ok("mmcblk0"),
-        ),
-        (
-            "a memory card",
-            machine().disk("mmcblk0", "mmc0", 64 * GB, &[("device/type", "SD")]),
-            Err("mmcblk0 is a memory card"),
-        ),
-        ("only a stick", machine(), Err("there is no fixed disk to install on (sda is on USB)")),
-        ("nothing at all", Machine::new(), Err("there is no fixed disk to install on")),
-        ("removable", machine().disk("sdb", &sata(1), 500 * GB, &[("removable", "1")]), Err("sdb is removable")),
-        ("read-only", machine().disk("sdb", &sata(1), 500 * GB, &[("ro", "1")]), Err("sdb is read-only")),
-        ("too small", machine().disk("sdb", &sata(1), 7 * GB, &[]), Err("sdb is smaller than 8 GB")),
-        ("a CD drive", machine().disk("sr0", &sata(1), 500 * GB, &[]), Err("(sda is on USB)")),
-        (
-            "an enclosure",
-            {
-                let machine = machine().disk("nvme0n1", &format!("{PCI}:1d.0/0000:05:00.0/nvme/nvme0"), 500 * GB, &[]);
-                write(
-                    &machine.0.path().join("sys/devices").join(PCI.to_owned() + ":1d.0/0000:05:00.0/removable"),
-                    "removable\n",
-                );
-                machine
-            },
-            Err("nvme0n1 is in a removable enclosure"),
-        ),
-    ];
-    for (name, machine, expected) in cases {
-        match (machine.pick(&[""]), expected) {
-            (Ok(disk), Ok(expected)) => assert_eq!(disk, expected, "{name}"),
-            (Err(why), Err(expected)) => assert!(why.contains(expected), "{name}: {why}"),
-            (result, _) => panic!("{name}: {result:?}"),
-        }
-    }
-    let mounted = machine().disk("sdb", &sata(1), 500 * GB, &[]).disk("sdbb", &sata(2), 500 * GB, &[]);
-    write(
-        &mounted.0.path().join("mounts"),
-        &format!("{}/dev/sdb1 /cdrom iso9660 ro 0 0\n", mounted.0.path().display()),
-    );
-    assert_eq!(mounted.pick(&[]), Ok("sdbb".into()), "the medium that the installer came from");
-}
-
-#[test]
-fn a_named_disk_is_taken_whatever_it_is_attached_to() {
-    if !has("busybox") {
-        return skip("busybox is not installed (package busybox)");
-    }
-    let machine = Machine::new().disk("sda", "usb1/1-1", GB, &[("removable", "1")]);
-    let dev = machine.0.path().join("dev");
-    write(&dev.join("sda1"), "");
-    symlink(dev.join("sda"), dev.join("by-id")).expect("a link");
-    let pick = |name: &str| machine.pick(&[dev.join(name).to_str().expect("text")]);
-    assert_eq!(pick("by-id"), Ok("sda".into()));
-    assert_eq!(pick("sdz"), Err("there is no sdz in this machine".into()));
-    assert_eq!(pick("sda1"), Err("sda1 is not a whole disk".into()));
 }
 
 #[test]
@@ -194,7 +72,7 @@ fn without_a_disk_it_says_so_once_and_waits_for_one() {
     // pick-disk finds something once the dialog has been answered twice.
     executable(
         &root.join("pick-disk"),
-        "#!/bin/sh\n[ -e $LOG.2 ] && echo /dev/sdq && exit 0\necho \"no $1 here\" >&2\nexit 1\n",
+        "#!/bin/sh\n[ -e $LOG.2 ] && echo /dev/sdq && exit 0\necho \"no $2 here\" >&2\nexit 1\n",
     );
     executable(&root.join("report"), "#!/bin/sh\necho \"report $*\" >>$LOG\n");
     write(
@@ -217,48 +95,6 @@ fn without_a_disk_it_says_so_once_and_waits_for_one() {
         root.display()
     );
     assert_eq!(fs::read_to_string(&log).expect("a log"), expected);
-}
-
-#[test]
-fn the_installed_system_names_the_public_mirrors_only() {
-    if !has("busybox") {
-        return skip("busybox is not installed (package busybox)");
-    }
-    let folder = TempDir::new().expect("a folder");
-    let target = folder.path();
-    let ours = "http://192.168.42.1:4280/mirror";
-    write(
-        &target.join("etc/apt/sources.list"),
-        &format!(
-            "deb {ours}/debian/ trixie main\n# deb-src {ours}/debian trixie-updates main\n\
-             deb {ours}/debian-security trixie-security main\ndeb http://own.example.org/debian own main\n"
-        ),
-    );
-    write(
-        &target.join("etc/apt/sources.list.d/x.sources"),
-        &format!("Types: deb\nURIs: {ours}/debian\nSuites: trixie\n"),
-    );
-    write(&target.join("etc/apt/apt.conf"), "Acquire::http::Proxy \"http://192.168.42.1:4280/\";\nAPT::Color \"1\";\n");
-    write(&target.join("var/lib/apt/lists/192.168.42.1:4280_mirror_debian"), "");
-    let text = script("/usr/lib/finish-install.d/58provisioner").replace("/target/", &format!("{}/", target.display()));
-    let output = run(&text, &[], &[]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-
-    let read = |name: &str| fs::read_to_string(target.join(name)).expect(name);
-    assert_eq!(
-        read("etc/apt/sources.list"),
-        "deb https://ftp.debian.org/debian/ trixie main\n# deb-src https://ftp.debian.org/debian trixie-updates main\n\
-         deb https://security.debian.org/debian-security trixie-security main\ndeb http://own.example.org/debian own main\n"
-    );
-    assert_eq!(
-        read("etc/apt/sources.list.d/x.sources"),
-        "Types: deb\nURIs: https://ftp.debian.org/debian\nSuites: trixie\n"
-    );
-    assert_eq!(read("etc/apt/apt.conf"), "APT::Color \"1\";\n");
-    assert_eq!(fs::read_dir(target.join("var/lib/apt/lists")).expect("a folder").count(), 0);
-    assert_eq!(read("root/.ssh/authorized_keys"), format!("{KEY}\n"));
-    let mode = |name: &str| fs::metadata(target.join(name)).expect(name).permissions().mode() & 0o7777;
-    assert_eq!((mode("root/.ssh"), mode("root/.ssh/authorized_keys")), (0o700, 0o600));
 }
 
 #[test]
