@@ -1,10 +1,5 @@
-use std::future::Future;
-
 use anyhow::Context;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::{Receiver, error::RecvError},
-};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     console::Console,
@@ -18,7 +13,7 @@ use crate::{
     model::{Event, EventKind},
     net::{Place, probe},
     plan::Plan,
-    serve,
+    serve::{self, Signals},
 };
 
 /// `provisioner`: serves until ^C.
@@ -54,28 +49,6 @@ pub fn announce(console: &Console, plan: &Plan, notes: &[String]) {
     console.chosen("disk", format!("{} will be ERASED", plan.recipe.disk));
     for note in notes {
         console.say(note);
-    }
-}
-
-/// The signals that mean "end". One that comes while nobody waits is kept for who waits next.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("listening for signals");
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Self([interrupt, terminate, listen(SignalKind::hangup())?]))
-    }
-
-    /// The outcome, or `None` when a signal came first.
-    async fn until<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let [interrupt, terminate, hang_up] = &mut self.0;
-        tokio::select! {
-            outcome = work => Some(outcome),
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            _ = hang_up.recv() => None,
-        }
     }
 }
 
