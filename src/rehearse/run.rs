@@ -7,7 +7,7 @@ use crate::{
     model::{Hinted, Machine},
     net::Place,
     plan::Plan,
-    serve::Signals,
+    serve::{Login, Signals},
 };
 
 /// ^C, or another signal that asks this process to end, before the rehearsal had shown what it should.
@@ -26,6 +26,11 @@ pub struct Interrupted;
 pub async fn run(plan: Plan, options: Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
     let mut signals = Signals::listen()?;
     let uid = plan.release.uid().to_owned();
+    let options = Options {
+        handoff: plan.recipe.handoff.is_wanted(),
+        passphrase: plan.recipe.encryption.as_ref().and_then(|encryption| encryption.passphrase.clone()),
+        ..options
+    };
     let mut rehearsal = signals.until(Rehearsal::set_up(plan, &options, say)).await.ok_or(Interrupted)??;
     let performed = signals.until(perform(&rehearsal, &options, say)).await;
     let outcome = match performed.unwrap_or_else(|| Err(Interrupted.into())) {
@@ -85,7 +90,7 @@ async fn end(
         return Ok(report);
     }
     rehearsal.keep();
-    say(&way_in(rehearsal.place(), &report.machine));
+    say(&way_in(rehearsal.place(), rehearsal.login(), &report.machine));
     hold(vm, signals, options).await?;
     Ok(Report { access: Access::Disk(rehearsal.disk()), ..report })
 }
@@ -113,15 +118,13 @@ async fn hold(mut vm: Vm, signals: &mut Signals, options: &Options) -> anyhow::R
 }
 
 /// The namespace has no name: it is reached by our own descriptor of it, as long as we run.
-fn way_in(place: &Place, machine: &Machine) -> String {
+fn way_in(place: &Place, login: &Login, machine: &Machine) -> String {
     let namespace = match place {
         Place::Here => return "the machine runs on this host's own network until ^C".to_owned(),
         Place::Namespace(descriptor) => format!("/proc/{}/fd/{}", process::id(), descriptor.as_raw_fd()),
     };
-    match machine.address {
-        Some(address) => {
-            format!("the machine runs until ^C; to get in: sudo nsenter --net={namespace} ssh root@{address}")
-        }
+    match login.command(machine) {
+        Some(command) => format!("the machine runs until ^C; to get in: sudo nsenter --net={namespace} {command}"),
         None => format!("the machine runs until ^C; its network: sudo nsenter --net={namespace}"),
     }
 }

@@ -8,8 +8,11 @@ mod callback;
 mod desk;
 mod handoff;
 mod host_keys;
+mod job;
 mod known_hosts;
 mod link;
+mod login;
+mod on_done;
 mod publish;
 mod secret;
 mod signals;
@@ -32,7 +35,8 @@ pub use self::{
     callback::Unheard,
     desk::{Desk, Opened},
     handoff::{check as check_handoff, digest as handoff_digest},
-    known_hosts::path_beside as known_hosts_beside,
+    login::{Login, takes_logins},
+    on_done::{OnDone, Told},
     signals::Signals,
 };
 use crate::{
