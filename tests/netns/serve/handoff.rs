@@ -57,11 +57,10 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Host keys by the real tool, as the machine has them.
-fn host_keys() -> String {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Public host keys by the real tool, as the machine has them in `folder`.
+fn host_keys(folder: &Path) -> String {
     let make = |kind: &str| {
-        let file = folder.path().join(kind);
+        let file = folder.join(kind);
         let mut keygen = Command::new("ssh-keygen");
         keygen.args(["-q", "-t", kind, "-N", "", "-C", "root@web1", "-f"]).arg(&file);
         assert!(keygen.status().expect("ssh-keygen").success());
@@ -110,7 +109,7 @@ fn a_machine_is_handed_over_known_by_its_keys_and_its_command_runs_once() {
     assert_eq!(status(&house.lan, &wrong, &[]), 404);
 
     let known_hosts = house.prefix().join("known_hosts");
-    let keys = host_keys();
+    let keys = host_keys(folder.path());
     assert_eq!(machine.reports("host-keys", &format!("* {keys}")), 400);
     assert_eq!(machine.reports("host-keys", &"x".repeat(17 << 10)), 413);
     assert!(!known_hosts.exists());
@@ -162,6 +161,48 @@ fn a_machine_is_handed_over_known_by_its_keys_and_its_command_runs_once() {
     assert_eq!(machine.reports("handed-off", "0\n"), 204);
     let ended = program.stop();
     assert!(!ended.out.iter().any(|line| line.contains(" | ")), "it was done before: {:#?}", ended.out);
+}
+
+/// Skipped where there is no sshd, in CI too: to install it is to start a server on whoever's machine this is.
+#[test]
+fn ssh_believes_the_keys_that_a_machine_told_and_no_others() {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let Some(sshd) = std::env::split_paths(&folders).map(|folder| folder.join("sshd")).find(|file| file.exists())
+    else {
+        eprintln!("skipped: sshd is not installed");
+        return;
+    };
+    let Some(house) = House::make(&TOOLS) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = host_keys(folder.path());
+    let mut program = house.start(&[]);
+    program.says("ready to provision!");
+    let machine = Machine::boots(&house);
+    assert_eq!(machine.reports("host-keys", &keys), 204);
+    machine.is_installed_and_boots(&mut program);
+    let way_in = program.says("can be logged in to: ssh -o UserKnownHostsFile=");
+    let address = way_in.rsplit_once('@').expect("an address").1;
+    settle(&house.lan, address.parse().expect("an address"));
+
+    let mut server = house.lan.client("sh");
+    let script = r#"mount -t tmpfs run /run && mkdir /run/sshd && exec "$0" -D -e -f /dev/null -h "$1""#;
+    let server = Program::start(server.args(["-c", script]).arg(sshd).arg(folder.path().join("ed25519")));
+    server.warns("Server listening on 0.0.0.0 port 22");
+    let file = format!("UserKnownHostsFile={}", house.prefix().join("known_hosts").display());
+    let ssh = || {
+        let mut ssh = house.lan.server("ssh");
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", &file]);
+        let output = ssh.args(["-o", "GlobalKnownHostsFile=none", &format!("root@{address}")]).output().expect("ssh");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (believed, refused) = ("Permission denied (", "Host key verification failed");
+    let said = ssh();
+    assert!(said.contains(believed) && !said.contains(refused), "{said}");
+    let others = tempfile::tempdir().expect("a folder");
+    assert_eq!(machine.reports("host-keys", &host_keys(others.path())), 204);
+    let said = ssh();
+    assert!(said.contains(refused) && !said.contains(believed), "{said}");
+    program.stop();
 }
 
 #[test]
