@@ -77,7 +77,7 @@ fn prompt(console: &Console) -> Result<Option<Passphrase>, Hinted> {
             return Ok(None);
         }
         match Passphrase::try_from(typed) {
-            Err(error) => console.say(&error.to_string()),
+            Err(error) => console.say(&format!("that is not {}", error.expected)),
             Ok(typed) if read(PROMPT_AGAIN)? == typed.expose() => return Ok(Some(typed)),
             Ok(_) => console.say("the two are not the same"),
         }

@@ -10,6 +10,9 @@ use std::{
 use super::publish;
 use crate::model::Machine;
 
+/// What its first line says to whoever would edit it.
+const NOTE: &str = "# Made from the journal beside it, again and again: what is changed here is lost.\n";
+
 /// The file, which follows what machines do.
 #[derive(Debug)]
 pub struct KnownHosts {
@@ -61,7 +64,7 @@ fn text(machines: &[Machine]) -> String {
             text.extend(machine.host_keys.iter().map(|key| format!("{} {key} {}\n", names.join(","), machine.mac)));
         }
     }
-    text
+    if text.is_empty() { text } else { NOTE.to_owned() + &text }
 }
 
 fn names(machine: &Machine) -> Vec<String> {
@@ -98,18 +101,19 @@ mod tests {
     #[test]
     fn a_machine_is_known_by_its_address_and_its_names() {
         let web = machine(ONE, 1, 7, "ssh-ed25519 AAAA", Some("web1.lab"));
-        assert_eq!(text(&[web]), "192.168.42.7,web1.lab,web1 ssh-ed25519 AAAA 02:00:00:00:00:01\n");
+        let expected = format!("{NOTE}192.168.42.7,web1.lab,web1 ssh-ed25519 AAAA {ONE}\n");
+        assert_eq!(text(&[web]), expected);
         assert_eq!(text(&[Machine::new(ONE, Timestamp::UNIX_EPOCH)]), "");
     }
 
     #[test]
     fn an_address_that_goes_to_another_machine_takes_no_key_with_it() {
         let machines = [machine(ONE, 2, 7, "one", Some("web1")), machine(TWO, 1, 7, "two", Some("web2"))];
-        let expected = format!("192.168.42.7,web1 one {ONE}\nweb2 two {TWO}\n");
+        let expected = format!("{NOTE}192.168.42.7,web1 one {ONE}\nweb2 two {TWO}\n");
         assert_eq!(text(&machines), expected);
         let mut silent = machine(TWO, 3, 7, "", None);
         silent.host_keys.clear();
-        assert_eq!(text(&[machines[0].clone(), silent]), format!("web1 one {ONE}\n"));
+        assert_eq!(text(&[machines[0].clone(), silent]), format!("{NOTE}web1 one {ONE}\n"));
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn a_machine_is_handed_over_known_by_its_keys_and_its_command_runs_once() {
     let preseed = text(curl(&house.lan, &machine.answers, &[]));
     let hash = preseed.split_ascii_whitespace().find(|word| word.starts_with("$6$")).expect("a hash").to_owned();
     let packed = curl(&house.lan, &machine.answers.replace("preseed.cfg", "handoff.tar"), &[]);
-    assert!(packed.len() % 512 == 0 && packed.starts_with(b"run\0"), "a tar file");
+    assert!(packed.len().is_multiple_of(512) && packed.starts_with(b"run\0"), "a tar file");
     let wrong = machine.answers.replace(machine.token(), &"0".repeat(32)).replace("preseed.cfg", "handoff.tar");
     assert_eq!(status(&house.lan, &wrong, &[]), 404);
 
