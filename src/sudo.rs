@@ -15,8 +15,9 @@
 
 use std::{
     env,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{self, Path, PathBuf},
+    process::Command,
     thread,
 };
 
@@ -43,6 +44,15 @@ impl Invoker {
     /// Their home, if this machine's accounts tell it.
     pub fn home(self) -> Option<PathBuf> {
         User::from_uid(self.uid).ok().flatten().map(|user| user.dir)
+    }
+
+    /// Has a command run as them and nobody more: their user and group, no further groups, their home.
+    pub fn run_as_them(self, command: &mut Command) {
+        // SECURITY: for root, std gives up all groups before it takes on the user, and a step that fails starts nothing.
+        command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
+        if let Ok(Some(user)) = User::from_uid(self.uid) {
+            command.env("HOME", user.dir).env("USER", &user.name).env("LOGNAME", user.name);
+        }
     }
 
     /// Has this thread, and every one that it starts from now on, act as them on files, if `folder` is theirs: if they own
@@ -165,6 +175,17 @@ mod tests {
         let made = fs::metadata(home.path().join("new")).expect("made");
         assert_eq!((made.uid(), made.gid()), (SOMEBODY.uid.as_raw(), SOMEBODY.gid.as_raw()));
         assert_eq!(fs::read_dir(roots.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn a_command_of_theirs_has_nothing_of_roots() {
+        if !is_root() {
+            return;
+        }
+        let mut command = Command::new("id");
+        SOMEBODY.run_as_them(&mut command);
+        let printed = String::from_utf8(command.output().expect("id").stdout).expect("text");
+        assert_eq!(printed.trim(), "uid=612345 gid=612346 groups=612346");
     }
 
     #[test]

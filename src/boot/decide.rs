@@ -8,8 +8,10 @@ use crate::{
 /// A machine that this provisioner has installed is sent to its own disk, whatever its firmware tries first: an installer
 /// that starts by itself a second time erases what the first one made. `--reinstall` is the way back.
 ///
-/// A machine whose installation *failed* is installed again: debian-installer does not restart by itself after an error, so
-/// a boot request is somebody's decision.
+/// A machine whose installation did not end well is installed again, since much that fails once works the next time, but at
+/// most [`RETRIES`] times in one run. Anaconda restarts the machine three minutes after an error: without an end to it, it
+/// would erase the disk for ever. After that the machine is *held*: it is sent to its own disk, for which firmware and its
+/// user need not wait, and the operator is told. Starting the program again is the decision to try again.
 pub fn decide(plan: &Plan, request: &BootRequest, machine: Option<&Machine>) -> BootPlan {
     if plan.host.mac.is_some_and(|mac| mac != request.mac) {
         return BootPlan::Ignore(Reason::NotOurMac);
@@ -22,7 +24,20 @@ pub fn decide(plan: &Plan, request: &BootRequest, machine: Option<&Machine>) -> 
         return BootPlan::Ignore(Reason::NoLoader(request.firmware, request.arch));
     }
     let spec = BootSpec { firmware: request.firmware, arch: request.arch, stage: request.stage };
-    if machine.is_some_and(Machine::is_installed) { BootPlan::LocalDisk(spec) } else { BootPlan::Install(spec) }
+    if machine.is_some_and(goes_to_disk) { BootPlan::LocalDisk(spec) } else { BootPlan::Install(spec) }
+}
+
+/// How often a machine is installed again by itself in one run, after an installation that did not end well.
+pub const RETRIES: u32 = 2;
+
+/// Whether a machine's next boot is from its own disk.
+pub fn goes_to_disk(machine: &Machine) -> bool {
+    machine.is_installed() || is_held(machine)
+}
+
+/// Whether a machine is not installed again by itself, although its installation did not end well.
+pub fn is_held(machine: &Machine) -> bool {
+    machine.is_unfinished() && machine.retries >= RETRIES
 }
 
 #[cfg(test)]
@@ -63,6 +78,30 @@ mod tests {
         ];
         for (machine, expected) in rows {
             assert_eq!(decide(&plan(), &request(), machine.as_ref()), expected, "{machine:?}");
+        }
+    }
+
+    #[test]
+    fn an_installation_that_keeps_failing_ends_in_a_held_machine() {
+        let at = Timestamp::UNIX_EPOCH;
+        let ends = [
+            EventKind::Failed { what: "no disk".into() },
+            // It may also restart without a word: its kernel crashed, or somebody lost patience.
+            EventKind::Partitioned,
+        ];
+        for end in ends {
+            let mut machine = Machine::new(MAC, at);
+            let mut installations = 0;
+            while let BootPlan::Install(BootSpec { firmware, arch, .. }) = decide(&plan(), &request(), Some(&machine)) {
+                machine.apply(&Event { at, mac: MAC, kind: EventKind::AskedToBoot { firmware, arch } });
+                assert!(!is_held(&machine), "its loader is given what its firmware was promised");
+                machine.apply(&Event { at, mac: MAC, kind: end.clone() });
+                installations += 1;
+            }
+            assert_eq!(installations, 1 + RETRIES, "{end:?}");
+            assert!(is_held(&machine) && goes_to_disk(&machine));
+            machine.begin_run();
+            assert!(matches!(decide(&plan(), &request(), Some(&machine)), BootPlan::Install(_)));
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 use serde_json::json;
 
 use super::flags::{LogFlags, LogFormat};
-use crate::model::Event;
+use crate::model::{Event, Mac};
 
 /// What the operator reads, on standard output: what was chosen, that it is ready, what each machine does. Diagnostics go to
 /// standard error through `tracing`.
@@ -35,6 +35,30 @@ impl Console {
         match self.format {
             LogFormat::Text => self.line(&format!("provisioner: {text}")),
             LogFormat::Json => self.line(&json!({"message": text}).to_string()),
+        }
+    }
+
+    /// A secret, which its reader has to see once. It goes nowhere else.
+    pub fn secret(&self, what: &str, secret: &str) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("provisioner: {what}: {secret}")),
+            LogFormat::Json => self.line(&json!({"secret": what, "value": secret}).to_string()),
+        }
+    }
+
+    /// Something about a machine that is no event.
+    pub fn about(&self, mac: Mac, text: &str) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("{mac} {text}")),
+            LogFormat::Json => self.line(&json!({"mac": mac, "message": text}).to_string()),
+        }
+    }
+
+    /// A line that a command printed which runs here for a machine.
+    pub fn printed(&self, mac: Mac, line: &str) {
+        match self.format {
+            LogFormat::Text => self.line(&format!("{mac} | {line}")),
+            LogFormat::Json => self.line(&json!({"mac": mac, "printed": line}).to_string()),
         }
     }
 

@@ -24,6 +24,8 @@ use crate::{
     max_term_width = 80,
     after_help = "Without a command it serves: every machine on the cable that boots from the\n\
                   network is ERASED and installed. Try it first with `provisioner rehearse`.\n\
+                  A machine whose installation fails is installed at most twice more, until\n\
+                  this program is started again.\n\
                   Every option is an environment variable too: --dns is PROVISIONER_DNS."
 )]
 pub struct Cli {
@@ -86,9 +88,9 @@ pub struct RehearseFlags {
     /// Firmware of the virtual machine
     #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi)]
     pub firmware: FirmwareArg,
-    /// Its memory in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 2048)]
-    pub memory: u32,
+    /// Its memory in MiB [default: what the installer needs, at least 2048]
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
     /// Size of its disk in GiB (a sparse file)
     #[arg(long, value_name = "GIB", default_value_t = 20)]
     pub disk_size: u32,

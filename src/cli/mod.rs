@@ -3,6 +3,7 @@
 mod console;
 mod flags;
 mod local;
+mod passphrase;
 mod password;
 mod plan;
 mod prepare;

@@ -5,9 +5,12 @@ use super::{
     flags::VerbFlags,
     local::Link,
     prepare::{Prepared, prepare},
+    serve::memory_need,
 };
 use crate::{
     boot::Names,
+    distro::Release,
+    model::{Endpoints, InstallRecipe},
     net::{Place, setup::Tools},
     plan::Plan,
     serve,
@@ -16,6 +19,7 @@ use crate::{
 /// `provisioner plan`: what would be served and changed. Touches nothing.
 pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
     let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real).await?;
+    serve::check_handoff(&plan.recipe.handoff)?;
     let mut text = String::new();
     describe(&plan, &mut text)?;
     for change in serve::needed_changes(&plan, &Place::Here, &Tools::default())? {
@@ -31,10 +35,7 @@ pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
 fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     let endpoints = plan.endpoints();
     let Plan { network, recipe, release, host, .. } = plan;
-    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
-    writeln!(f, "interface      {}", plan.interface)?;
-    writeln!(f, "network        {} (we are {})", network.subnet, network.router)?;
-    writeln!(f, "name servers   {}", list(&mut network.dns.iter().map(ToString::to_string)))?;
+    writeln!(f, "name servers   {}", list(&network.dns))?;
     match (host.mac, host.address) {
         (Some(mac), Some(address)) => writeln!(f, "machines       {mac} only, at {address}")?,
         (Some(mac), None) => writeln!(f, "machines       {mac} only")?,
@@ -43,16 +44,64 @@ fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     if let Some(hostname) = &host.hostname {
         writeln!(f, "hostname       {hostname}")?;
     }
+    describe_system(release, recipe, f)?;
+    describe_source(plan, endpoints, f)?;
+    writeln!(f, "listens        {}: UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.interface, plan.http_port)?;
+    writeln!(f, "keeps          {}", plan.prefix.display())?;
+    if plan.offline {
+        writeln!(f, "offline        nothing is asked upstream")?;
+    }
+    Ok(())
+}
+
+/// What is installed.
+fn describe_system(release: &Release, recipe: &InstallRecipe, f: &mut String) -> fmt::Result {
     writeln!(f, "system         {} {} ({}), {}", release.distro.name, release.version, release.arch, recipe.flavour)?;
     if !recipe.packages.is_empty() {
         writeln!(f, "packages       {}", recipe.packages.join(", "))?;
     }
+    if let Some(need) = memory_need(release) {
+        writeln!(f, "memory         {need}")?;
+    }
+    writeln!(f, "language       {}", list([&recipe.locale].into_iter().chain(&recipe.languages)))?;
+    writeln!(f, "keyboard       {}", recipe.keymap)?;
+    writeln!(f, "time zone      {}", recipe.timezone)?;
+    if !recipe.time_servers.is_empty() {
+        writeln!(f, "time servers   {}", recipe.time_servers.join(", "))?;
+    }
     writeln!(f, "disk           {} will be ERASED, layout {}", recipe.disk, recipe.layout)?;
+    if let Some(encryption) = &recipe.encryption {
+        let known = if encryption.passphrase.is_some() { "set" } else { "asked for at the start" };
+        writeln!(f, "encryption     {encryption}; passphrase {known}")?;
+    }
     let password = if recipe.password.is_some() { "password set" } else { "password asked for at the start" };
-    writeln!(f, "root           {password}, {} SSH keys", recipe.ssh_keys.len())?;
+    let root = if recipe.lock_root { "no password" } else { password };
+    writeln!(f, "root           {root}, {} SSH keys", recipe.ssh_keys.len())?;
+    if let Some(user) = &recipe.user {
+        writeln!(f, "administrator  {user}, {password}, {} SSH keys", recipe.ssh_keys.len())?;
+    }
+    if recipe.handoff.is_wanted() {
+        writeln!(f, "hand-off       {}, once, on its first start", recipe.handoff)?;
+    }
+    Ok(())
+}
+
+/// Where it comes from, and what machines are given of it.
+fn describe_source(plan: &Plan, endpoints: Endpoints, f: &mut String) -> fmt::Result {
+    let release = &plan.release;
     for mirror in &release.mirrors {
         writeln!(f, "mirror         {} → {}", endpoints.url(&format!("/mirror/{}/", mirror.id)), mirror.shown())?;
     }
+    match plan.trust {
+        Some(trust) => writeln!(f, "trust          {trust}")?,
+        None => writeln!(f, "trust          the strictest that {} has", release.distro.name)?,
+    }
+    let answers = match (&plan.own_answers, &plan.append_answers) {
+        (Some(_), _) => "your own, and our callbacks",
+        (None, Some(_)) => "ours, and your own lines",
+        (None, None) => "ours",
+    };
+    writeln!(f, "answers        {answers}")?;
     writeln!(f, "boot files     verified, from the mirror, below {}", endpoints.url("/"))?;
     let names = Names::new(release);
     for artifact in release.artifacts() {
@@ -61,10 +110,9 @@ fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     for config in &release.grub_configs {
         writeln!(f, "               {config} (made for each machine)")?;
     }
-    writeln!(f, "listens        {}: UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.interface, plan.http_port)?;
-    writeln!(f, "keeps          {}", plan.prefix.display())?;
-    if plan.offline {
-        writeln!(f, "offline        nothing is asked upstream")?;
-    }
     Ok(())
+}
+
+fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,15 @@
 use super::{
     flags::{FirmwareArg, LoaderFlags, PlanFlags},
     local::Link,
+    passphrase,
     prepare::{Prepared, prepare},
 };
 use crate::{
     boot::{Carrier, MachineUrls, Names, Scripts, Secret},
-    distro::{self, ScriptKind},
+    distro::{self, AnswerContext, ScriptKind},
     model::Mac,
     plan::Plan,
+    serve,
 };
 
 /// Stands for the machine when `--mac` does not name one.
@@ -15,17 +17,23 @@ const ANY_MACHINE: Mac = Mac([0x02, 0, 0, 0, 0, 1]);
 
 /// `provisioner render answers`: the answer file, and nothing else on standard output.
 pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
-    let Prepared { plan, .. } = prepare(flags, Link::Named("none")).await?;
+    let Prepared { mut plan, .. } = prepare(flags, Link::Named("none")).await?;
     if plan.recipe.password.is_none() {
-        eprintln!("provisioner: no --password: rendered with root's password locked");
+        eprintln!("provisioner: no --password: rendered with every account locked");
+    }
+    if passphrase::stand_in(&mut plan)? {
+        eprintln!("provisioner: no --luks-passphrase-file: rendered with words that are no passphrase");
     }
     let (mac, urls) = anyone(&plan);
-    print(&distro::answers(&plan.answer_context(mac, &urls.answers, &urls.callback))?)
+    let handoff_code = serve::handoff_digest(&plan.recipe.handoff)?;
+    let context = AnswerContext { handoff_code, ..plan.answer_context(mac, &urls.answers, &urls.callback) };
+    print(&distro::answers(&context)?)
 }
 
 /// `provisioner render loader`: the script of the boot loader, and nothing else on standard output.
 pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
-    let Prepared { plan, .. } = prepare(flags.verb.plan, Link::Named("none")).await?;
+    let Prepared { mut plan, .. } = prepare(flags.verb.plan, Link::Named("none")).await?;
+    passphrase::stand_in(&mut plan)?;
     let (kind, carrier) = match flags.firmware {
         FirmwareArg::Uefi => (ScriptKind::Grub, Carrier::Tftp),
         FirmwareArg::UefiHttp => (ScriptKind::Grub, Carrier::Http),

@@ -4,6 +4,8 @@
 
 mod journal;
 mod registry;
+mod writer;
 
 use journal::Journal;
 pub use registry::Registry;
+use writer::Writer;

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::Journal;
+use super::{Journal, Writer};
 use crate::model::{Event, EventKind, Mac, Machine};
 
 /// How many events a slow viewer may lag behind before it misses some.
@@ -27,16 +27,18 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     machines: BTreeMap<Mac, Machine>,
-    journal: Option<Journal>,
+    journal: Option<Writer>,
 }
 
 impl Registry {
-    /// Rebuilds every machine from the journal and goes on writing it.
+    /// Rebuilds every machine from the journal and goes on writing it. What was recorded is on the disk when the last clone is
+    /// dropped, or when [`Registry::settled`] says so.
     pub fn open(journal: &Path) -> anyhow::Result<Self> {
         let (journal, events) = Journal::open(journal)?;
         let mut machines = BTreeMap::new();
         events.iter().for_each(|event| fold(&mut machines, event));
-        Ok(Self::with(State { machines, journal: Some(journal) }))
+        machines.values_mut().for_each(Machine::begin_run);
+        Ok(Self::with(State { machines, journal: Some(Writer::start(journal)?) }))
     }
 
     /// A registry that forgets: for tests and for what must not touch the disk.
@@ -49,15 +51,12 @@ impl Registry {
     }
 
     /// Records what a machine did, now.
-    ///
-    /// A journal that cannot be written (a full disk) does not stop an installation that runs: it is an error in the log,
-    /// and this run still remembers.
     pub fn record(&self, mac: Mac, kind: EventKind) {
         let event = Event { at: Timestamp::now(), mac, kind };
         let mut state = self.state();
         fold(&mut state.machines, &event);
-        if let Some(Err(error)) = state.journal.as_mut().map(|journal| journal.append(&event)) {
-            tracing::error!("an event of {mac} is remembered only until this run ends: {error:#}");
+        if let Some(journal) = &state.journal {
+            journal.append(event.clone());
         }
         // Sent under the lock, so that every viewer sees the order of the journal. No receiver is no error.
         let _ = self.0.news.send(event);
@@ -69,6 +68,16 @@ impl Registry {
         let again = self.machine(mac).is_some_and(|machine| machine.last.as_ref() == Some(&kind));
         if !again {
             self.record(mac, kind);
+        }
+    }
+
+    /// Returns when everything recorded so far is on the disk. A machine that said `installed` restarts as soon as it is
+    /// answered: were that lost with this host's power, it would be installed again.
+    pub async fn settled(&self) {
+        let mark = self.state().journal.as_ref().map(Writer::mark);
+        if let Some(mark) = mark {
+            // An error means that the writer is gone, which it has said itself.
+            let _ = mark.await;
         }
     }
 
@@ -107,6 +116,26 @@ fn fold(machines: &mut BTreeMap<Mac, Machine>, event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_settled_is_on_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.jsonl");
+        let registry = Registry::open(&path).expect("a registry");
+        for count in 1..=20 {
+            registry.record(Mac([2, 0, 0, 0, 0, 7]), EventKind::Packages { count, bytes: 0 });
+        }
+        registry.settled().await;
+        let (_, events) = Journal::open(&path).expect("the journal");
+        let counts: Vec<_> = events
+            .iter()
+            .map(|event| match event.kind {
+                EventKind::Packages { count, .. } => count,
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(counts, (1..=20).collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_restart_remembers_what_was_installed_and_who_has_which_address() {

@@ -9,6 +9,8 @@ pub use server::{Config, Server, bind};
 
 use std::{net::IpAddr, path::PathBuf};
 
+use futures_util::future::BoxFuture;
+
 use crate::model::Mac;
 
 /// What the HTTP server asks the rest of the house.
@@ -16,9 +18,22 @@ pub trait Desk: Send + Sync + 'static {
     /// A boot file by its name below the server's root. `read` is false for a mere look at it (`HEAD`).
     fn boot_file(&self, client: IpAddr, name: &str, read: bool) -> Option<Content>;
     /// A file of a machine's answers.
-    fn answers(&self, mac: Mac, token: &str, file: &str) -> Option<String>;
-    /// Whether a callback was from that machine and understood. `detail` is its body: what failed, in the installer's words.
-    fn callback(&self, mac: Mac, token: &str, name: &str, detail: &str) -> bool;
+    fn answers(&self, mac: Mac, token: &str, file: &str) -> Option<Content>;
+    /// Takes a report of a machine. Its body is what failed, in the installer's words, or what the name stands for.
+    fn callback(&self, mac: Mac, token: &str, name: &str, body: &str) -> Heard;
+    /// Returns when what was reported will outlive this host's end. Nothing is answered before.
+    fn settled(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What became of a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was from that machine, and understood.
+    Taken,
+    /// It was not from that machine, or there is no such callback.
+    Unknown,
+    /// Its body is not what it should be.
+    Malformed,
 }
 
 /// What is behind a name.
@@ -26,6 +41,6 @@ pub trait Desk: Send + Sync + 'static {
 pub enum Content {
     /// A script, made for who asked.
     Text(String),
-    /// A verified file of the cache.
+    /// A file: a verified one of the cache, or the operator's own code.
     File(PathBuf),
 }

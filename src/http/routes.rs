@@ -11,11 +11,11 @@ use axum::{
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use super::{Content, Desk};
+use super::{Content, Desk, Heard};
 use crate::{mirror::Proxy, model::Mac};
 
-/// A callback's body is one line for a person; a longer one is not from our answers.
-const CALLBACK_LIMIT: usize = 4096;
+/// Largest body of a callback. SSH host keys are the longest: eight RSA keys of 8192 bits are 12 KiB.
+const CALLBACK_LIMIT: usize = 16 << 10;
 
 #[derive(Clone)]
 pub(super) struct House {
@@ -72,10 +72,13 @@ async fn mirror(
     house.mirror.handle(client, request.method(), path, request.headers()).await
 }
 
-async fn answers(State(house): State<House>, Path((mac, token, file)): Path<(String, String, String)>) -> Response {
-    let text = mac.parse::<Mac>().ok().and_then(|mac| house.desk.answers(mac, &token, &file));
-    match text {
-        Some(text) => plain(text),
+async fn answers(
+    State(house): State<House>,
+    Path((mac, token, file)): Path<(String, String, String)>,
+    request: Request,
+) -> Response {
+    match mac.parse::<Mac>().ok().and_then(|mac| house.desk.answers(mac, &token, &file)) {
+        Some(content) => send(content, "application/octet-stream", request).await,
         None => not_found(),
     }
 }
@@ -85,28 +88,40 @@ async fn callback(
     Path((mac, token, name)): Path<(String, String, String)>,
     body: Bytes,
 ) -> StatusCode {
-    let detail = String::from_utf8_lossy(&body);
-    match mac.parse() {
-        Ok(mac) if house.desk.callback(mac, &token, &name, &detail) => StatusCode::NO_CONTENT,
-        _ => StatusCode::NOT_FOUND,
+    let Ok(mac) = mac.parse() else { return StatusCode::NOT_FOUND };
+    let heard = house.desk.callback(mac, &token, &name, &String::from_utf8_lossy(&body));
+    match heard {
+        Heard::Taken => {
+            house.desk.settled().await;
+            StatusCode::NO_CONTENT
+        }
+        Heard::Unknown => StatusCode::NOT_FOUND,
+        Heard::Malformed => StatusCode::BAD_REQUEST,
     }
 }
 
 async fn boot_file(
     State(house): State<House>,
     Extension(Client(client)): Extension<Client>,
-    request: axum::http::Request<Body>,
+    request: Request,
 ) -> Response {
     let name = request.uri().path().trim_start_matches('/');
+    // edk2 takes the type from here or from a lower-case `.efi`; anything else is just bytes (UEFI 2.10 §24.7.3.1).
+    let mime = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
     match house.desk.boot_file(client, name, request.method() == Method::GET) {
-        Some(Content::Text(text)) => plain(text),
-        Some(Content::File(path)) => {
-            // edk2 takes the type from here or from a lower-case `.efi`; anything else is just bytes (UEFI 2.10 §24.7.3.1).
-            let mime = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
+        Some(content) => send(content, mime, request).await,
+        None => not_found(),
+    }
+}
+
+/// `mime` is the media type of a file.
+async fn send(content: Content, mime: &str, request: Request) -> Response {
+    match content {
+        Content::Text(text) => plain(text),
+        Content::File(path) => {
             let file = ServeFile::new_with_mime(path, &mime.parse().expect("a media type"));
             file.oneshot(request).await.map_or_else(|never| match never {}, |response| response.map(Body::new))
         }
-        None => not_found(),
     }
 }
 

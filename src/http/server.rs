@@ -122,10 +122,19 @@ async fn serve(stream: TcpStream, peer: SocketAddr, routes: Router) {
 }
 
 async fn answer(request: Request, peer: SocketAddr, routes: Router) -> Result<Response, Infallible> {
-    let what = format!("{} {}", request.method(), request.uri().path());
+    let what = format!("{} {}", request.method(), without_token(request.uri().path()));
     let response = routes.oneshot(request).await?;
     tracing::debug!("HTTP {peer} {what}: {}", response.status().as_u16());
     Ok(response)
+}
+
+/// SECURITY: a machine's token lets whoever reads it have that machine's answers and report in its name. Logs are sent around.
+fn without_token(path: &str) -> String {
+    let mut parts: Vec<_> = path.split('/').collect();
+    if let ["", "answers" | "callback", _, token, ..] = parts.as_mut_slice() {
+        *token = "…";
+    }
+    parts.join("/")
 }
 
 #[cfg(test)]
@@ -134,6 +143,20 @@ mod tests {
 
     use super::*;
     use crate::model::Hinted;
+
+    #[test]
+    fn a_token_is_never_logged() {
+        let token = "0123456789abcdef0123456789abcdef";
+        for (path, shown) in [
+            (format!("/answers/52:54:00:00:00:01/{token}/preseed.cfg"), "/answers/52:54:00:00:00:01/…/preseed.cfg"),
+            (format!("/callback/52:54:00:00:00:01/{token}/failed"), "/callback/52:54:00:00:00:01/…/failed"),
+            (format!("/answers/x/{token}"), "/answers/x/…"),
+            ("/mirror/debian/dists/x".to_owned(), "/mirror/debian/dists/x"),
+            ("/".to_owned(), "/"),
+        ] {
+            assert_eq!(without_token(&path), shown);
+        }
+    }
 
     #[test]
     fn a_taken_port_is_an_error_that_names_its_holder_and_the_flag_for_another() {

@@ -11,6 +11,15 @@ pub struct Encryption {
     pub tpm2: bool,
 }
 
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.tpm2 {
+            false => "LUKS2, opened by a passphrase",
+            true => "LUKS2, opened by the machine's TPM 2.0 or a recovery key",
+        })
+    }
+}
+
 /// A LUKS passphrase. Never printed: `Debug` redacts it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(String);

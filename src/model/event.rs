@@ -66,10 +66,15 @@ pub enum EventKind {
         /// In the installer's words.
         what: String,
     },
+    /// Its firmware asked to boot after too many installations that did not end well: it is not installed once more by itself.
+    Held,
     /// It told us the public SSH host keys of the system on its disk.
     HostKeys {
         /// Lines as in `ssh_host_*_key.pub`, without comments.
         keys: Vec<String>,
+        /// The name that we gave it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hostname: Option<String>,
     },
     /// The installed system asked for an address.
     BootedFromDisk,
@@ -100,7 +105,10 @@ impl fmt::Display for EventKind {
             Self::Finishing => f.write_str("finishing"),
             Self::Installed => f.write_str("installed"),
             Self::Failed { what } => write!(f, "failed: {what}"),
-            Self::HostKeys { keys } => write!(f, "reported {} SSH host keys", keys.len()),
+            Self::Held => f.write_str(
+                "asked to boot again, but its installation fails: held until the next start of this program",
+            ),
+            Self::HostKeys { keys, .. } => write!(f, "reported {} SSH host keys", keys.len()),
             Self::BootedFromDisk => f.write_str("booted from disk"),
             Self::HandedOff { status: 0, .. } => f.write_str("hand-off done"),
             Self::HandedOff { status, said } => write!(f, "hand-off failed with status {status}: {said}"),

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// Declared: what a new machine is given to do when it starts for the first time, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,5 +19,15 @@ impl Handoff {
     /// The command line that is run on the new machine, if any.
     pub fn command(&self) -> Option<&str> {
         self.exec.as_deref().or_else(|| self.code.as_ref().map(|_| "./run"))
+    }
+}
+
+impl fmt::Display for Handoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.command(), &self.code) {
+            (None, _) => f.write_str("none"),
+            (Some(command), None) => f.write_str(command),
+            (Some(command), Some(code)) => write!(f, "{command} in {}", code.display()),
+        }
     }
 }

@@ -22,6 +22,14 @@ pub struct Machine {
     pub packages: u64,
     /// Their size in bytes.
     pub bytes: u64,
+    /// Installations begun after one that did not end well, in this run of the program.
+    pub retries: u32,
+    /// Public SSH host keys of the system on its disk.
+    pub host_keys: Vec<String>,
+    /// The name that it had when it told them.
+    pub hostname: Option<String>,
+    /// Exit status of the hand-off, once it ran.
+    pub handed_off: Option<u8>,
     /// When it was last heard of.
     pub last_seen: Timestamp,
     /// What it last did.
@@ -38,7 +46,7 @@ pub enum Progress {
     Booting,
     /// Its installer runs.
     Installing,
-    /// The installer reported a failure; it is not retried by itself.
+    /// The installer reported a failure. What it reports afterwards says that somebody made it go on.
     Failed,
     /// Its disk is bootable, the installer is in its last steps.
     Finishing,
@@ -59,6 +67,10 @@ impl Machine {
             progress: Progress::Seen,
             packages: 0,
             bytes: 0,
+            retries: 0,
+            host_keys: Vec::new(),
+            hostname: None,
+            handed_off: None,
             last_seen: now,
             last: None,
         }
@@ -80,27 +92,61 @@ impl Machine {
         match &event.kind {
             EventKind::AskedToBoot { firmware, arch } => {
                 (self.firmware, self.arch) = (Some(*firmware), Some(*arch));
+                self.retries += u32::from(self.is_unfinished());
                 self.start_over(Progress::Booting);
             }
             EventKind::SentToDisk { firmware, arch } => (self.firmware, self.arch) = (Some(*firmware), Some(*arch)),
             EventKind::Leased { address } => self.address = Some(*address),
             EventKind::LoadingLoader | EventKind::LoadingKernel => self.reach(Progress::Booting),
-            EventKind::AskedForAnswers | EventKind::InstallerStarted | EventKind::Partitioned => {
-                self.reach(Progress::Installing);
+            EventKind::AskedForAnswers | EventKind::InstallerStarted => self.install(),
+            EventKind::Partitioned => {
+                self.install();
+                self.host_keys.clear();
             }
             EventKind::Packages { count, bytes } => (self.packages, self.bytes) = (*count, *bytes),
             EventKind::Finishing => self.reach(Progress::Finishing),
             EventKind::Installed => self.reach(Progress::Installed),
-            EventKind::Failed { .. } => self.progress = Progress::Failed,
-            EventKind::HostKeys { .. } => {}
-            EventKind::BootedFromDisk | EventKind::HandedOff { .. } => self.reach(Progress::Running),
-            EventKind::Rearmed => self.start_over(Progress::Seen),
+            // SECURITY: not after the end: a late report must not have an installed system erased.
+            EventKind::Failed { .. } if self.progress < Progress::Installed => self.progress = Progress::Failed,
+            EventKind::Failed { .. } | EventKind::Held => {}
+            EventKind::HostKeys { keys, hostname } => {
+                (self.host_keys, self.hostname) = (keys.clone(), hostname.clone());
+            }
+            EventKind::BootedFromDisk => self.reach(Progress::Running),
+            EventKind::HandedOff { status, .. } => {
+                self.handed_off = Some(*status);
+                self.reach(Progress::Running);
+            }
+            EventKind::Rearmed => {
+                self.retries = 0;
+                self.start_over(Progress::Seen);
+            }
         }
+    }
+
+    /// Whether an installation was begun that neither ended well nor is followed by another.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.progress, Progress::Installing | Progress::Failed)
+    }
+
+    /// Another run of the program begins. Whoever started it had a look at what failed before, and may have changed what is
+    /// installed.
+    pub fn begin_run(&mut self) {
+        self.retries = 0;
     }
 
     fn start_over(&mut self, progress: Progress) {
         self.progress = progress;
         (self.packages, self.bytes) = (0, 0);
+        self.handed_off = None;
+    }
+
+    /// Its installer works: also one that had failed, and in which somebody chose to try again.
+    fn install(&mut self) {
+        if self.progress == Progress::Failed {
+            self.progress = Progress::Installing;
+        }
+        self.reach(Progress::Installing);
     }
 
     /// Progress never goes backwards by itself: a late request of the loader must not undo "installed".
@@ -144,6 +190,42 @@ mod tests {
         assert_eq!((machine.progress, machine.packages, machine.address), (Progress::Running, 3, Some(address)));
         assert!(fold(&story[..6]).is_installed(), "bootable before the very end");
         assert!(!fold(&story[..5]).is_installed());
+    }
+
+    #[test]
+    fn an_installer_that_goes_on_after_a_failure_is_installing() {
+        use EventKind as E;
+        let failed = E::Failed { what: "no disk".to_owned() };
+        let story = [ASKED, E::InstallerStarted, failed.clone(), E::Partitioned, E::Finishing, E::Installed];
+        let reached = |length| fold(&story[..length]).progress;
+        assert_eq!([reached(3), reached(4), reached(6)], [Progress::Failed, Progress::Installing, Progress::Installed]);
+        assert!(!fold(&[ASKED, E::Finishing, failed.clone()]).is_installed(), "its last steps went wrong");
+        assert!(fold(&[ASKED, E::Installed, failed]).is_installed(), "a late report does not have it erased");
+    }
+
+    #[test]
+    fn only_what_erases_counts_as_another_try() {
+        use EventKind as E;
+        let failed = E::Failed { what: "no disk".to_owned() };
+        let rows: [(&[EventKind], u32); 5] = [
+            (&[ASKED, E::LoadingKernel, ASKED, ASKED], 0),
+            (&[ASKED, failed.clone(), ASKED], 1),
+            (&[ASKED, E::AskedForAnswers, ASKED, E::AskedForAnswers, ASKED], 2),
+            (&[ASKED, failed.clone(), E::Partitioned, failed.clone(), ASKED], 1),
+            (&[ASKED, failed, ASKED, E::Rearmed, ASKED], 0),
+        ];
+        for (story, retries) in rows {
+            assert_eq!(fold(story).retries, retries, "{story:?}");
+        }
+    }
+
+    #[test]
+    fn host_keys_go_with_the_disk_they_are_on() {
+        use EventKind as E;
+        let keys = |key: &str| E::HostKeys { keys: vec![key.to_owned()], hostname: None };
+        let story = [keys("one"), E::BootedFromDisk, ASKED, E::Partitioned, keys("two")];
+        let known = |length| fold(&story[..length]).host_keys;
+        assert_eq!([known(3), known(4), known(5)], [vec!["one".to_owned()], vec![], vec!["two".to_owned()]]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 use std::io;
 
-use tokio::{io::AsyncReadExt, net::UnixStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
 
 use super::transcript::Transcript;
 
@@ -23,6 +26,11 @@ impl Console {
             0 => None,
             count => Some(self.transcript.push(&buffer[..count])),
         })
+    }
+
+    /// Types a line and the Enter key.
+    pub(super) async fn type_line(&mut self, line: &str) -> io::Result<()> {
+        self.stream.write_all(format!("{line}\r").as_bytes()).await
     }
 
     /// The last lines.

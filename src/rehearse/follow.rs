@@ -1,23 +1,16 @@
-use std::{
-    io::Write,
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{io::Write, time::Duration};
 
 use anyhow::{anyhow, bail};
 use tokio::{
-    net::TcpSocket,
     sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{Options, StageTime, Vm, report::clock, timeline::Timeline};
-use crate::{model::Event, net::Place};
+use crate::{model::Event, net::Place, serve::takes_logins};
 
 /// How often the installed system is asked whether it takes logins over the network.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// How long it may take to answer; it is one virtual cable away.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follows a machine that was just switched on until the system on its disk takes logins, and tells how long each stage took.
 ///
@@ -25,7 +18,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// What the machine does is told to `say` as it happens.
 ///
 /// # Errors
-/// A failure that the installer reports, a machine that ends or starts over, or nothing happening for `options.stall`.
+/// A failure that the installer or the hand-off reports, a machine that ends or starts over, or nothing happening for `options.stall`.
 pub async fn follow(
     vm: &mut Vm,
     mut news: Receiver<Event>,
@@ -34,7 +27,7 @@ pub async fn follow(
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Vec<StageTime>> {
     let power_on = Instant::now();
-    let mut timeline = Timeline::default();
+    let mut timeline = Timeline::new(options.handoff);
     let mut last_sign = power_on;
     let mut probe = interval(PROBE_EVERY);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,6 +48,10 @@ pub async fn follow(
                 timeline.text(&text, power_on.elapsed());
                 copy(&text, options);
                 last_sign = Instant::now();
+                if let Some(passphrase) = options.passphrase.as_ref().filter(|_| timeline.wants_passphrase()) {
+                    say(&format!("{} asks for the passphrase of its disk", vm.mac()));
+                    vm.type_line(passphrase.expose()).await?;
+                }
             }
             _ = probe.tick() => {
                 if let Some(address) = timeline.address() && takes_logins(place, address).await {
@@ -75,11 +72,4 @@ pub(super) fn copy(text: &str, options: &Options) {
         // A terminal that went away must not end an installation.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
-}
-
-/// Whether something listens on the SSH port there.
-async fn takes_logins(place: &Place, address: Ipv4Addr) -> bool {
-    let Ok(socket) = place.run(TcpSocket::new_v4) else { return false };
-    let connected = timeout(PROBE_PATIENCE, socket.connect(SocketAddr::from((address, 22)))).await;
-    matches!(connected, Ok(Ok(_)))
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::model::Firmware;
+use crate::model::{Firmware, Passphrase};
 
 /// The machine that a rehearsal makes, and how it is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Options {
     pub console: bool,
     /// After success, keep it running until ^C, and its disk after that.
     pub keep: bool,
+    /// Its rehearsal is over only when it has run what it is handed over to, and that went well.
+    pub handoff: bool,
+    /// What is typed when the system on its disk asks for it.
+    pub passphrase: Option<Passphrase>,
     /// Give up when nothing happened (no event, no console output) for this long.
     pub stall: Duration,
 }
@@ -27,6 +31,8 @@ impl Default for Options {
             disk_gib: 20,
             console: false,
             keep: false,
+            handoff: false,
+            passphrase: None,
             // Without KVM an initial RAM disk alone may take 20 silent minutes on a busy machine.
             stall: Duration::from_mins(45),
         }

@@ -10,7 +10,7 @@ use crate::{
     model::{Arch, Disk, Firmware, Hinted, Mac},
     net::Place,
     plan::Plan,
-    serve::{self, Running},
+    serve::{self, Login, Running},
 };
 
 /// The virtual machine's network card, unless the plan names one: from the range that QEMU's machines have.
@@ -24,6 +24,7 @@ pub struct Rehearsal {
     running: Running,
     tap: Tap,
     place: Place,
+    login: Login,
     tools: Tools,
     hardware: Hardware,
     work: WorkDir,
@@ -61,8 +62,10 @@ impl Rehearsal {
         }
         let place = Place::private().context("making a network namespace")?;
         let tap = Tap::create(&place)?;
-        let running = serve::start(for_the_rehearsal(plan, work.journal(), say), place.clone(), say).await?;
-        Ok(Self { running, tap, place, tools, hardware, work })
+        let plan = for_the_rehearsal(plan, work.journal(), say);
+        let login = Login::of(&plan);
+        let running = serve::start(plan, place.clone(), say).await?;
+        Ok(Self { running, tap, place, login, tools, hardware, work })
     }
 
     /// Switches the machine on. It may be switched off and on again.
@@ -83,6 +86,11 @@ impl Rehearsal {
     /// Where its network is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// How one logs in to it.
+    pub fn login(&self) -> &Login {
+        &self.login
     }
 
     /// Its disk, a raw image; not to be touched while it is on.

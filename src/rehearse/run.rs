@@ -1,19 +1,13 @@
-use std::{
-    future::Future,
-    io,
-    os::fd::AsRawFd,
-    pin::{Pin, pin},
-    process,
-};
+use std::{os::fd::AsRawFd, process};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Access, Options, Rehearsal, Report, StageTime, Vm, follow, follow::copy};
 use crate::{
     model::{Hinted, Machine},
     net::Place,
     plan::Plan,
+    serve::{Login, Signals},
 };
 
 /// ^C, or another signal that asks this process to end, before the rehearsal had shown what it should.
@@ -30,22 +24,19 @@ pub struct Interrupted;
 /// [`Hinted`] for what this host lacks and for a rehearsal that failed (with the place of its console's transcript),
 /// [`Interrupted`].
 pub async fn run(plan: Plan, options: Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
-    let mut interrupted = pin!(interruption().context("listening for signals")?);
+    let mut signals = Signals::listen()?;
     let uid = plan.release.uid().to_owned();
-    let mut rehearsal = tokio::select! {
-        biased;
-        () = &mut interrupted => return Err(Interrupted.into()),
-        made = Rehearsal::set_up(plan, &options, say) => made?,
+    let options = Options {
+        handoff: plan.recipe.handoff.is_wanted(),
+        passphrase: plan.recipe.encryption.as_ref().and_then(|encryption| encryption.passphrase.clone()),
+        ..options
     };
-    let outcome = tokio::select! {
-        biased;
-        () = &mut interrupted => Err(Interrupted.into()),
-        outcome = perform(&rehearsal, &options, say) => outcome,
-    };
-    let outcome = match outcome {
+    let mut rehearsal = signals.until(Rehearsal::set_up(plan, &options, say)).await.ok_or(Interrupted)??;
+    let performed = signals.until(perform(&rehearsal, &options, say)).await;
+    let outcome = match performed.unwrap_or_else(|| Err(Interrupted.into())) {
         Ok(Performance { vm, stages, machine }) => {
             let report = Report { uid, firmware: options.firmware, stages, machine, access: Access::Gone };
-            end(vm, &mut rehearsal, report, interrupted, &options, say).await
+            end(vm, &mut rehearsal, report, &mut signals, &options, say).await
         }
         Err(error) if error.is::<Interrupted>() => Err(error),
         Err(error) => Err(failed(&error, &mut rehearsal).into()),
@@ -90,7 +81,7 @@ async fn end(
     vm: Vm,
     rehearsal: &mut Rehearsal,
     report: Report,
-    interrupted: Pin<&mut impl Future<Output = ()>>,
+    signals: &mut Signals,
     options: &Options,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Report> {
@@ -99,8 +90,8 @@ async fn end(
         return Ok(report);
     }
     rehearsal.keep();
-    say(&way_in(rehearsal.place(), &report.machine));
-    hold(vm, interrupted, options).await?;
+    say(&way_in(rehearsal.place(), rehearsal.login(), &report.machine));
+    hold(vm, signals, options).await?;
     Ok(Report { access: Access::Disk(rehearsal.disk()), ..report })
 }
 
@@ -114,48 +105,26 @@ fn failed(why: &anyhow::Error, rehearsal: &mut Rehearsal) -> Hinted {
 }
 
 /// Keeps the machine running until it, or this process, is told to end.
-async fn hold(
-    mut vm: Vm,
-    mut interrupted: Pin<&mut impl Future<Output = ()>>,
-    options: &Options,
-) -> anyhow::Result<()> {
+async fn hold(mut vm: Vm, signals: &mut Signals, options: &Options) -> anyhow::Result<()> {
     loop {
-        tokio::select! {
-            biased;
-            () = &mut interrupted => return vm.power_off().await,
-            // Its serial port must be emptied, or the machine would wait for us at its next line.
-            text = vm.console() => match text {
-                Ok(text) => copy(&text, options),
-                // Somebody who logged in switched it off.
-                Err(_) => return Ok(()),
-            },
+        // Its serial port must be emptied, or the machine would wait for us at its next line.
+        match signals.until(vm.console()).await {
+            None => return vm.power_off().await,
+            Some(Ok(text)) => copy(&text, options),
+            // Somebody who logged in switched it off.
+            Some(Err(_)) => return Ok(()),
         }
     }
 }
 
 /// The namespace has no name: it is reached by our own descriptor of it, as long as we run.
-fn way_in(place: &Place, machine: &Machine) -> String {
+fn way_in(place: &Place, login: &Login, machine: &Machine) -> String {
     let namespace = match place {
         Place::Here => return "the machine runs on this host's own network until ^C".to_owned(),
         Place::Namespace(descriptor) => format!("/proc/{}/fd/{}", process::id(), descriptor.as_raw_fd()),
     };
-    match machine.address {
-        Some(address) => {
-            format!("the machine runs until ^C; to get in: sudo nsenter --net={namespace} ssh root@{address}")
-        }
+    match login.command(machine) {
+        Some(command) => format!("the machine runs until ^C; to get in: sudo nsenter --net={namespace} {command}"),
         None => format!("the machine runs until ^C; its network: sudo nsenter --net={namespace}"),
     }
-}
-
-fn interruption() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }

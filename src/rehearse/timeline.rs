@@ -11,12 +11,24 @@ pub(super) struct Timeline {
     /// Console text since the machine was sent to its disk; what the installer wrote before does not count.
     since_disk: Option<String>,
     login: Option<Duration>,
+    handoff: bool,
+    /// The line that the console is at has been answered.
+    answered: bool,
 }
+
+/// What asks for the passphrase of a disk: cryptsetup's script in an initial RAM disk ("Please unlock disk vda3_crypt: "),
+/// systemd's ("Please enter passphrase for disk …:").
+const PASSPHRASE_PROMPTS: [&str; 2] = ["nlock disk", "passphrase for"];
 
 /// What a getty of any system writes when somebody may log in.
 const PROMPT: &str = "login:";
 
 impl Timeline {
+    /// `handoff`: it is complete only when the hand-off has run.
+    pub(super) fn new(handoff: bool) -> Self {
+        Self { handoff, ..Self::default() }
+    }
+
     /// Notes an event of the machine.
     ///
     /// # Errors
@@ -24,6 +36,7 @@ impl Timeline {
     pub(super) fn event(&mut self, kind: &EventKind, at: Duration) -> Result<(), String> {
         match kind {
             EventKind::Failed { what } => return Err(format!("the installer reported a failure: {what}")),
+            EventKind::HandedOff { status: 1.., .. } => return Err(kind.to_string()),
             EventKind::AskedToBoot { .. } if self.has(&EventKind::Installed) => {
                 return Err("the machine was sent to the installer again after its installation".to_owned());
             }
@@ -50,7 +63,16 @@ impl Timeline {
         // A prompt does not span lines.
         if let Some(end) = since_disk.rfind('\n') {
             since_disk.drain(..=end);
+            self.answered = false;
         }
+    }
+
+    /// Whether its console waits for the passphrase of its disk. True once for each time it does.
+    pub(super) fn wants_passphrase(&mut self) -> bool {
+        let line = self.since_disk.as_deref().unwrap_or_default();
+        let asks = !self.answered && PASSPHRASE_PROMPTS.iter().any(|prompt| line.contains(prompt));
+        self.answered |= asks;
+        asks
     }
 
     /// Notes that somebody can log in.
@@ -65,7 +87,8 @@ impl Timeline {
 
     /// Whether the rehearsal has shown all there is.
     pub(super) fn is_complete(&self) -> bool {
-        self.login.is_some() && self.has(&EventKind::BootedFromDisk)
+        let handed_off = self.reached.iter().any(|(kind, _)| matches!(kind, EventKind::HandedOff { .. }));
+        self.login.is_some() && self.has(&EventKind::BootedFromDisk) && (handed_off || !self.handoff)
     }
 
     /// How long each stage took: from the one before it, in the order they happened.
@@ -100,6 +123,7 @@ fn is_milestone(kind: &EventKind) -> bool {
             | E::Installed
             | E::SentToDisk { .. }
             | E::BootedFromDisk
+            | E::HandedOff { .. }
     )
 }
 
@@ -173,6 +197,38 @@ mod tests {
         timeline.event(&EventKind::BootedFromDisk, at + Duration::from_secs(5)).expect("no failure");
         assert!(timeline.is_complete());
         assert_eq!(timeline.stages().last().map(|stage| stage.what.as_str()), Some("booted from disk"));
+    }
+
+    #[test]
+    fn a_hand_off_is_waited_for_and_must_go_well() {
+        let story = [ASKED, EventKind::Installed, TO_DISK, EventKind::BootedFromDisk];
+        let handed_off = |status| EventKind::HandedOff { status, said: "no inventory".to_owned() };
+        let mut timeline = Timeline::new(true);
+        for kind in &story {
+            timeline.event(kind, Duration::ZERO).expect("no failure");
+        }
+        timeline.logs_in(Duration::ZERO);
+        assert!(!timeline.is_complete());
+        let why = timeline.event(&handed_off(2), Duration::ZERO).expect_err("it failed");
+        assert_eq!(why, "hand-off failed with status 2: no inventory");
+        timeline.event(&handed_off(0), Duration::ZERO).expect("no failure");
+        assert!(timeline.is_complete());
+    }
+
+    #[test]
+    fn a_passphrase_is_typed_once_for_each_prompt_of_the_disks_own_system() {
+        let mut timeline = Timeline::default();
+        let wants = |timeline: &mut Timeline, text: &str| {
+            timeline.text(text, Duration::ZERO);
+            timeline.wants_passphrase()
+        };
+        assert!(!wants(&mut timeline, "Please unlock disk vda3_crypt: "), "it has not been sent to its disk");
+        timeline.event(&TO_DISK, Duration::ZERO).expect("no failure");
+        assert!(!wants(&mut timeline, "\nPlease un"));
+        assert!(wants(&mut timeline, "lock disk vda3_crypt: "));
+        assert!(!wants(&mut timeline, "****"));
+        assert!(!wants(&mut timeline, "\ncryptsetup: wrong\n"));
+        assert!(wants(&mut timeline, "Please enter passphrase for disk QEMU (luks-1): "));
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl Vm {
         Err(ended(status, &self.complaints))
     }
 
+    /// Types a line at its serial port, as somebody in front of it would.
+    pub async fn type_line(&mut self, line: &str) -> anyhow::Result<()> {
+        self.console.type_line(line).await.context("typing at the machine's serial port")
+    }
+
     /// The last lines of its console.
     pub fn last_lines(&self) -> impl Iterator<Item = &str> {
         self.console.tail()

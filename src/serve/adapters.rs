@@ -2,7 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::desk::{Desk, Opened};
+use futures_util::future::BoxFuture;
+
+use super::{
+    callback::Unheard,
+    desk::{Desk, Opened},
+};
 use crate::{
     boot::Carrier,
     dhcp, http,
@@ -63,14 +68,29 @@ impl http::Desk for Desk {
         }
     }
 
-    fn answers(&self, mac: Mac, token: &str, file: &str) -> Option<String> {
-        self.answer_file(mac, token, file).unwrap_or_else(|error| {
+    fn answers(&self, mac: Mac, token: &str, file: &str) -> Option<http::Content> {
+        if let Some(code) = self.handoff_code(mac, token, file) {
+            return Some(http::Content::File(code));
+        }
+        let answers = self.answer_file(mac, token, file).unwrap_or_else(|error| {
             tracing::error!("making the answers of {mac}: {error:#}");
             None
-        })
+        });
+        answers.map(http::Content::Text)
     }
 
-    fn callback(&self, mac: Mac, token: &str, name: &str, detail: &str) -> bool {
-        Self::callback(self, mac, token, name, detail)
+    fn callback(&self, mac: Mac, token: &str, name: &str, body: &str) -> http::Heard {
+        match Self::callback(self, mac, token, name, body) {
+            Ok(()) => http::Heard::Taken,
+            Err(Unheard::Unknown) => http::Heard::Unknown,
+            Err(Unheard::Malformed(why)) => {
+                tracing::warn!("{mac} called back {name}, which is refused: {why}");
+                http::Heard::Malformed
+            }
+        }
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.registry().settled())
     }
 }

@@ -1,14 +1,20 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
 };
 
 use anyhow::Context;
 
-use super::tally::Tally;
+use super::{
+    callback::{self, Unheard},
+    handoff::{self, Code},
+    known_hosts::KnownHosts,
+    tally::Tally,
+};
 use crate::{
-    boot::{BootFile, Carrier, MachineUrls, Names, Scripts, Secret, decide},
-    distro::{self, ScriptKind},
+    boot::{BootFile, Carrier, MachineUrls, Names, Scripts, Secret, decide, goes_to_disk, is_held},
+    distro::{self, AnswerContext, ScriptKind},
     events::Registry,
     fetch::{BootSet, VerifiedFile},
     model::{BootPlan, BootRequest, BootSpec, EventKind, Firmware, Mac, Machine, Progress, Stage},
@@ -25,6 +31,8 @@ pub struct Desk {
     scripts: Scripts,
     secret: Secret,
     packages: Tally,
+    code: Option<Code>,
+    known_hosts: KnownHosts,
     /// Our own card on that link: the look for another DHCP server is not a machine to serve.
     own_mac: Option<Mac>,
 }
@@ -49,7 +57,11 @@ impl Desk {
     ) -> anyhow::Result<Self> {
         let names = Names::new(&plan.release);
         let scripts = Scripts::new()?;
-        let desk = Self { names, scripts, packages: Tally::default(), plan, registry, files, secret, own_mac };
+        let code = Code::pack(&plan.recipe.handoff, &plan.prefix)?;
+        let known_hosts = KnownHosts::beside(&plan.journal);
+        known_hosts.keep(&registry.machines());
+        let packages = Tally::default();
+        let desk = Self { plan, registry, files, names, scripts, secret, packages, code, known_hosts, own_mac };
         let anyone = desk.plan.host.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1]));
         desk.render_answers(anyone).context("rendering the answers")?;
         desk.install_script(ScriptKind::Grub, Carrier::Tftp, anyone).context("rendering the loader script")?;
@@ -94,12 +106,16 @@ impl Desk {
                     self.packages.restart(mac);
                     self.registry.record(mac, EventKind::AskedToBoot { firmware, arch });
                 }
+                BootPlan::LocalDisk(_) if before.as_ref().is_some_and(is_held) => {
+                    self.registry.record_change(mac, EventKind::Held);
+                }
                 BootPlan::LocalDisk(_) => self.registry.record_change(mac, EventKind::SentToDisk { firmware, arch }),
                 BootPlan::Ignore(_) => {}
             }
         }
         if before.as_ref().and_then(|machine| machine.address) != Some(address) {
             self.registry.record(mac, EventKind::Leased { address });
+            self.known_hosts.keep(&self.registry.machines());
         }
         let installed = before.is_some_and(|m| m.is_installed() && m.progress < Progress::Running);
         if stage == Stage::Os && installed {
@@ -138,26 +154,32 @@ impl Desk {
         Ok(files.remove(file))
     }
 
-    /// A callback from the answers; false if it is not from that machine or not known.
-    pub fn callback(&self, mac: Mac, token: &str, name: &str, detail: &str) -> bool {
+    /// Where the code for a machine's hand-off is, if that is what is asked for.
+    pub fn handoff_code(&self, mac: Mac, token: &str, file: &str) -> Option<PathBuf> {
+        let code = self.code.as_ref().filter(|_| file == handoff::NAME)?;
+        (self.serves(mac) && self.secret.accepts(mac, token)).then(|| code.path())
+    }
+
+    /// A callback of a machine, which its token proves.
+    pub fn callback(&self, mac: Mac, token: &str, name: &str, body: &str) -> Result<(), Unheard> {
         if !self.serves(mac) || !self.secret.accepts(mac, token) {
-            return false;
+            return Err(Unheard::Unknown);
         }
-        let event = match name {
-            "started" => EventKind::InstallerStarted,
-            "partitioned" => EventKind::Partitioned,
-            "finishing" => EventKind::Finishing,
-            "installed" => EventKind::Installed,
-            "failed" => EventKind::Failed { what: one_line(detail) },
-            _ => return false,
-        };
-        if matches!(event, EventKind::Finishing | EventKind::Installed)
-            && let Some(rest) = self.packages.rest(mac)
-        {
-            self.registry.record(mac, rest);
+        let event = callback::event(name, body, self.plan.host.hostname.as_deref())?;
+        let before = self.registry.machine(mac);
+        match event {
+            // It was run once; a report that is sent again, as one without an answer is, says nothing new.
+            EventKind::HandedOff { .. } if before.is_some_and(|machine| machine.handed_off.is_some()) => return Ok(()),
+            EventKind::Finishing | EventKind::Installed => {
+                if let Some(rest) = self.packages.rest(mac) {
+                    self.registry.record(mac, rest);
+                }
+            }
+            _ => {}
         }
         self.registry.record_change(mac, event);
-        true
+        self.known_hosts.keep(&self.registry.machines());
+        Ok(())
     }
 
     /// The mirror has sent a file; packages are counted.
@@ -173,18 +195,21 @@ impl Desk {
     }
 
     fn render_answers(&self, mac: Mac) -> anyhow::Result<BTreeMap<String, String>> {
-        let urls = self.urls(mac);
-        distro::answer_files(&self.plan.answer_context(mac, &urls.answers, &urls.callback))
+        distro::answer_files(&self.context(mac, &self.urls(mac)))
     }
 
     fn install_script(&self, kind: ScriptKind, carrier: Carrier, mac: Mac) -> anyhow::Result<String> {
-        let urls = self.urls(mac);
-        let args = distro::kernel_args(&self.plan.answer_context(mac, &urls.answers, &urls.callback))?;
+        let args = distro::kernel_args(&self.context(mac, &self.urls(mac)))?;
         self.scripts.install(kind, carrier, &self.plan.release, self.names.folder(), self.plan.endpoints(), &args)
     }
 
+    fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
+        let handoff_code = self.code.as_ref().map(Code::sha256);
+        AnswerContext { handoff_code, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
+    }
+
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {
-        if machine.is_installed() {
+        if goes_to_disk(machine) {
             let firmware = machine.firmware.unwrap_or(Firmware::Uefi);
             self.scripts.local_disk(kind, &self.plan.release, firmware)
         } else {
@@ -200,7 +225,7 @@ impl Desk {
         let release = &self.plan.release;
         if artifact == release.kernel.name {
             self.registry.record_change(machine.mac, EventKind::LoadingKernel);
-        } else if artifact != release.initrd.name && !machine.is_installed() {
+        } else if artifact != release.initrd.name && !goes_to_disk(machine) {
             self.registry.record_change(machine.mac, EventKind::LoadingLoader);
         }
     }
@@ -216,11 +241,4 @@ impl Desk {
 /// iPXE asks for an address again after the ROM that loaded it: that is the same boot, not another one.
 fn continues(stage: Stage, machine: Option<&Machine>) -> bool {
     stage == Stage::Ipxe && machine.is_some_and(|m| matches!(m.last, Some(EventKind::LoadingLoader)))
-}
-
-/// A callback's detail as one line of printable text: it goes to terminals and to the journal.
-fn one_line(detail: &str) -> String {
-    let clean: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    let clean = clean.trim();
-    if clean.is_empty() { "the installer gave no reason".to_owned() } else { clean.to_owned() }
 }

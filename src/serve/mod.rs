@@ -4,9 +4,18 @@
 //! and `ready` is said only when a machine that asks would get everything up to its answers.
 
 mod adapters;
+mod callback;
 mod desk;
+mod handoff;
+mod host_keys;
+mod job;
+mod known_hosts;
 mod link;
+mod login;
+mod on_done;
+mod publish;
 mod secret;
+mod signals;
 mod supervise;
 mod tally;
 
@@ -21,8 +30,15 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-pub use self::desk::{Desk, Opened};
 use self::{adapters::TftpFiles, link::Link, supervise::supervise};
+pub use self::{
+    callback::Unheard,
+    desk::{Desk, Opened},
+    handoff::{check as check_handoff, digest as handoff_digest},
+    login::{Login, takes_logins},
+    on_done::{OnDone, Told},
+    signals::Signals,
+};
 use crate::{
     dhcp,
     distro::Catalogue,

@@ -1,12 +1,8 @@
-use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::Context;
 
+use super::publish;
 use crate::boot::Secret;
 
 /// Reads the provisioner's secret, or makes one. It is kept, so that an installation that runs while the provisioner is
@@ -22,17 +18,8 @@ pub fn load_or_make(path: &Path) -> anyhow::Result<Secret> {
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("asking the kernel for random bytes: {error}"))?;
-    write(path, &secret).with_context(|| format!("writing {}", path.display()))?;
+    publish::replace(path, 0o600, &secret).with_context(|| format!("writing {}", path.display()))?;
     Ok(Secret(secret))
-}
-
-/// Under another name first: a crash must not leave half a secret behind.
-fn write(path: &Path, secret: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(secret)?;
-    file.sync_all()?;
-    fs::rename(new, path)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod archive_faults;
 mod client;
 mod ending;
 mod firmware;
+mod handoff;
 mod host_faults;
 mod house;
 mod link;

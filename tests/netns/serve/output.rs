@@ -61,18 +61,24 @@ fn the_password_is_nowhere_and_its_hash_only_in_the_answers() {
     let mut kept = Vec::new();
     read_all(&house.prefix(), &mut kept);
     assert!(kept.len() > 5, "journal, secret, boot files");
-    let shown = [ended.out.join("\n"), ended.err, script.clone(), setup].map(String::into_bytes);
-    for bytes in shown.iter().chain(&kept) {
-        for secret in [PASSWORD, hash] {
+    let token = path.split('/').nth(3).expect("a token");
+    kept.extend([ended.out.join("\n"), ended.err].map(String::into_bytes));
+    shows_none_of(&kept, &[PASSWORD, hash, token]);
+    shows_none_of(&[script, setup].map(String::into_bytes), &[PASSWORD, hash]);
+    assert!(!preseed.contains(PASSWORD));
+}
+
+pub fn shows_none_of(texts: &[Vec<u8>], secrets: &[&str]) {
+    for bytes in texts {
+        for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {}", bytes.escape_ascii());
         }
     }
-    assert!(!preseed.contains(PASSWORD));
 }
 
 /// The contents of every file below `folder`.
-fn read_all(folder: &Path, kept: &mut Vec<Vec<u8>>) {
+pub fn read_all(folder: &Path, kept: &mut Vec<Vec<u8>>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         match entry.file_type().expect("a kind").is_dir() {
             true => read_all(&entry.path(), kept),
