@@ -116,6 +116,8 @@ async fn prepare_desk(
         keyring: &keyring,
         folder: &folder,
         client: &client,
+        trust: plan.trust,
+        packages: &|_, _| Ok(None),
         offline: plan.offline,
         now,
     };
