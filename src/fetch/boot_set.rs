@@ -69,7 +69,7 @@ pub struct VerifiedFile {
     pub size: u64,
     /// Its digest.
     pub sha256: Sha256Digest,
-    /// Where it comes from and who signed for it, for people.
+    /// Where it comes from and what vouched for it, for people.
     pub origin: String,
 }
 

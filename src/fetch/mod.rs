@@ -1,10 +1,17 @@
 //! Brings boot files into the cache and verifies them. Nothing that this room did not verify is bootable.
 //!
-//! The chain of trust of a Debian archive, each link checked before the next is read:
+//! The chains of trust, each link checked before the next is read. Of a Debian archive:
 //!
 //! ```text
 //! keyring ─ signature ─▶ InRelease ─ sha256 ─▶ SHA256SUMS ─ sha256 ─▶ file of the installer's images
 //!                                  └ sha256 ─▶ Packages.xz ─ sha256 ─▶ .deb ──▶ file inside it
+//! ```
+//!
+//! Of Fedora's family, where [`Level`] tells whether it is this one or a weaker one:
+//!
+//! ```text
+//! keyring ─ signature ─▶ CHECKSUM ─ sha256 ─▶ installation image ──▶ kernel, initrd, install.img, UEFI loaders
+//! keyring ─ signature ─▶ header of an RPM ─ sha256 ─▶ its payload ──▶ BIOS loader
 //! ```
 //!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What

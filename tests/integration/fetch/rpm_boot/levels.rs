@@ -121,6 +121,27 @@ async fn an_altered_file_or_list_of_the_lower_level_is_refused() -> anyhow::Resu
     Ok(())
 }
 
+#[tokio::test]
+async fn what_came_over_tls_came_over_tls_to_the_end() -> anyhow::Result<()> {
+    use std::io::{Read, Write};
+    let Some(mut world) = TreeWorld::new()?.map(TreeWorld::without_list) else { return Ok(()) };
+    let elsewhere = format!("{}{}", world.own().url(), in_tree(".treeinfo"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let Some(tls) = tls::Front::start(listener.local_addr()?)? else { return Ok(()) };
+    let location = elsewhere.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = write!(stream, "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    world.client = tls.client()?;
+    world.release.public_mirrors = vec![Mirror::new("fedora", &tls.url().parse()?)];
+    let error = world.failure().await;
+    assert!(error.ends_with(&format!("it sends us on to {elsewhere}, which is not https")), "{error}");
+    Ok(())
+}
+
 /// TLS before a server that has none.
 mod tls {
     use std::{

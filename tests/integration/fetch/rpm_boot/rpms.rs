@@ -184,7 +184,7 @@ async fn a_package_made_and_signed_by_rpms_own_tools_verifies() -> anyhow::Resul
     // RPMSIGTAG_RSA is the one over the header alone; there is none over header and payload (RPMSIGTAG_PGP) and no v6 one.
     assert!(has(268) && !has(1002) && !has(278), "signed as Fedora's packages are");
     // The operator's own key beside the pinned one of the release.
-    world.keyring = Keyring::load(&world.key.public(), &[made.public.clone()])?;
+    world.keyring = Keyring::load(&world.key.public(), std::slice::from_ref(&made.public))?;
     let set = world.obtain().await?;
     let loader = set.file("undionly.kpxe").context("in the set")?;
     assert!(std::fs::read(&loader.path)? == IPXE, "the loader");

@@ -75,7 +75,8 @@ async fn a_list_of_other_images_is_refused() -> anyhow::Result<()> {
 async fn an_altered_or_truncated_image_is_refused() -> anyhow::Result<()> {
     let image = format!("{TREE}/images/boot.iso");
     let size = install_tree::iso().map_or(0, <[u8]>::len);
-    let changes: [(fn(&mut Vec<u8>), String); 3] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(Change, String); 3] = [
         (|bytes| bytes[200_000] ^= 1, "its SHA-256 is ".into()),
         (|bytes| bytes.truncate(1_000_000), format!("it has 1000000 bytes instead of {size}")),
         (|bytes| bytes.push(0), format!("it has {} bytes instead of {size}", size + 1)),
