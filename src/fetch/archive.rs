@@ -1,291 +1,164 @@
-//! A Debian archive: from a suite's signed metadata to the address and digest of each file.
+//! What the cache needs of an archive, whichever kind it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
-    fs::File,
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
 };
 
-use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use reqwest::Client;
 use url::Url;
 
 use super::{
-    digest::Expected,
-    download::{self, DownloadError},
-    keyring::Keyring,
-    manifest::SuiteStamp,
-    openpgp::{Signed, day},
-    packages::{self, Package},
-    release_file::ReleaseFile,
-    store::{Store, blocking},
-    sums,
+    boot_set::Request, debian::DebianArchive, digest::Expected, level::Level, manifest::Stamp, openpgp::day,
+    rpm::InstallTree, store::Store,
 };
-use crate::{
-    distro::{Distro, Release, Source, address::below},
-    model::{Hinted, Sha256Digest},
-};
+use crate::{distro::Source, model::Sha256Digest};
 
-/// Debian's largest `InRelease` has 0.2 MB.
-const RELEASE_LIMIT: usize = 8 << 20;
-
-/// The newest stable release, by the archive's own word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stable {
-    /// `13`.
-    pub version: String,
-    /// `13.7`.
-    pub point: String,
-    /// `trixie`.
-    pub codename: String,
-}
-
-/// Asks the archive which release is the newest stable one.
-///
-/// # Errors
-/// A mirror that cannot be reached, metadata that does not verify.
-pub async fn newest_stable(
-    distro: &Distro,
-    mirror: &Url,
-    keyring: &Keyring,
-    client: &Client,
-    now: Timestamp,
-) -> anyhow::Result<Stable> {
-    let debian = distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
-    let (release, _) = suite(client, mirror, &debian.stable, keyring, now).await?;
-    let point = release.version.with_context(|| format!("suite {} of {mirror} has no version", debian.stable))?;
-    let version = point.split('.').next().unwrap_or_default().to_owned();
-    Ok(Stable { version, point, codename: release.codename })
-}
-
-/// A suite's metadata, verified: `InRelease`, or `Release` with `Release.gpg` where an archive has no `InRelease`.
-async fn suite(
-    client: &Client,
-    mirror: &Url,
-    name: &str,
-    keyring: &Keyring,
-    now: Timestamp,
-) -> anyhow::Result<(ReleaseFile, Signed)> {
-    let url = |file: &str| below(mirror, &format!("dists/{name}/{file}"));
-    let get = async |url: &Url| download::read(client, url, RELEASE_LIMIT).await;
-    let address = url("InRelease");
-    let signed = match get(&address).await {
-        Ok(message) => keyring.verify_cleartext(&message, now),
-        Err(DownloadError::Gone { .. }) => {
-            let text = get(&url("Release")).await.map_err(|error| not_an_archive(error, mirror, name))?;
-            let signature = get(&url("Release.gpg")).await.map_err(|error| not_an_archive(error, mirror, name))?;
-            keyring.verify_detached(&text, &signature, now)
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let signed = signed.with_context(|| format!("verifying {address}"))?;
-    let release = ReleaseFile::parse(&signed.text).with_context(|| format!("reading {address}"))?;
-    // SECURITY: the signature says that the text is Debian's, not that it is the one we asked for.
-    let is_it = release.codename == name || release.suite == name;
-    ensure!(is_it, "{address} is the metadata of {} ({}), not of {name}", release.codename, release.suite);
-    if let Some(until) = release.valid_until.filter(|&until| until < now) {
-        let what = format!("{address} was valid until {}: the mirror is not up to date", day(&until));
-        return Err(Hinted::new(what, "take another mirror (--mirror), and check this machine's clock").into());
-    }
-    Ok((release, signed))
-}
-
-fn not_an_archive(error: DownloadError, mirror: &Url, suite: &str) -> anyhow::Error {
-    match error {
-        DownloadError::Gone { .. } => {
-            let what = format!("{mirror} has no suite {suite}");
-            anyhow::Error::from(error).context(Hinted::new(
-                what,
-                "--mirror is the root of an archive, the folder that holds dists/ and pool/",
-            ))
-        }
-        error => error.into(),
-    }
-}
-
-/// The mirror's metadata is older than what was verified here before: it lags behind, or somebody plays an old state back.
-#[derive(Debug, thiserror::Error)]
-#[error("the metadata of {codename} on {mirror} is of {}, older than that of {} which was verified here before", day(.offered), day(.known))]
-pub struct Outdated {
-    codename: String,
-    mirror: Url,
-    offered: Timestamp,
-    known: Timestamp,
+/// One mirror of an archive during one run: its metadata is fetched and verified once.
+pub enum Archive<'a> {
+    /// A signed `InRelease` and what it lists.
+    Debian(Box<DebianArchive<'a>>),
+    /// An install tree and repositories of RPMs.
+    Tree(Box<InstallTree<'a>>),
 }
 
 /// Where a source is and what it has to be.
 #[derive(Debug, Clone)]
 pub struct Located {
-    /// Its address.
-    pub url: Url,
-    /// What the file at that address has to be.
-    pub expected: Expected,
-    /// Digest of the index that lists it.
-    pub index_sha256: Sha256Digest,
-    /// The path inside the package; `None` when the file itself is what is wanted.
-    pub inside: Option<String>,
+    /// Its addresses, best first. There is one unless its digest is known.
+    pub urls: Vec<Url>,
+    /// What lies there.
+    pub content: Content,
+    /// What lists it.
+    pub listing: Listing,
     /// Name for progress messages.
     pub name: String,
     /// Where it comes from, for people.
     pub origin: String,
 }
 
-/// One mirror of an archive during one run: each suite's metadata is fetched and each index read once.
-pub struct Archive<'a> {
-    /// The client to fetch with.
-    pub client: &'a Client,
-    /// Where indexes are kept, and files go.
-    pub store: Store,
-    release: &'a Release,
-    keyring: &'a Keyring,
-    now: Timestamp,
-    /// The suites as they were last verified.
-    known: BTreeMap<String, SuiteStamp>,
-    /// The packages that will be asked for, by codename.
-    wanted: BTreeMap<&'a str, BTreeSet<String>>,
-    suites: HashMap<String, (ReleaseFile, Signed)>,
-    packages: HashMap<String, HashMap<String, Package>>,
+/// What lies at an address.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// The file that is wanted, which has to be this.
+    Listed(Expected),
+    /// The file that is wanted; nothing but the address vouches for it.
+    Unlisted,
+    /// Something that holds the file that is wanted, under this path.
+    Inside(Container, Expected, String),
+}
+
+/// What holds files. In the order they are fetched: an image is the largest, so what else may be missing is found out first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Container {
+    /// A package.
+    Package,
+    /// An installation image.
+    Image,
+}
+
+/// What lists a source: as long as that is the same, what was fetched is current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing {
+    /// Its digest.
+    pub index_sha256: Sha256Digest,
+    /// What vouches for it.
+    pub level: Level,
+}
+
+/// A file to take out of a container.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Path inside, without the leading slash. Symbolic links of packages are followed.
+    pub path: String,
+    /// The file that is written.
+    pub to: PathBuf,
+}
+
+/// Length and digest of each file that was taken out of a container, and where they come from, for people.
+pub type Unpacked = (Vec<(u64, Sha256Digest)>, String);
+
+/// The mirror's metadata is older than what was verified here before: it lags behind, or somebody plays an old state back.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} on {mirror} is of {}, older than that of {} which was verified here before", day(.offered), day(.known))]
+pub struct Outdated {
+    /// `the metadata of trixie`.
+    pub what: String,
+    /// Where it was found.
+    pub mirror: Url,
+    /// When that was signed.
+    pub offered: Timestamp,
+    /// When the one was signed that was verified before.
+    pub known: Timestamp,
 }
 
 impl<'a> Archive<'a> {
-    /// The main archive of a release, judged at `now`. `known` are its suites as they were last verified.
+    /// The main archive of the release. `known` is its signed metadata as it was last verified.
     pub fn new(
-        release: &'a Release,
-        keyring: &'a Keyring,
-        client: &'a Client,
-        now: Timestamp,
-        store: Store,
-        known: BTreeMap<String, SuiteStamp>,
+        request: &Request<'a>,
+        store: &Store,
+        known: BTreeMap<String, Stamp>,
+        say: &'a (dyn Fn(&str) + Sync),
     ) -> Self {
-        let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
-        for source in release.artifacts().flat_map(|artifact| &artifact.sources) {
-            if let Source::Package { codename, package, .. } = source {
-                wanted.entry(codename.as_str()).or_default().insert(package.clone());
-            }
+        let Request { release, keyring, client, now, .. } = *request;
+        match &release.tree {
+            Some(tree) => Self::Tree(Box::new(InstallTree::new(request, tree, known, say))),
+            None => Self::Debian(Box::new(DebianArchive::new(release, keyring, client, now, store.clone(), known))),
         }
-        let (suites, packages) = Default::default();
-        Self { client, store, release, keyring, now, known, wanted, suites, packages }
     }
 
-    fn mirror(&self) -> &'a Url {
-        &self.release.archive().url
-    }
-
-    async fn suite(&mut self, codename: &str) -> anyhow::Result<&ReleaseFile> {
-        let mirror = self.mirror();
-        let slot = match self.suites.entry(codename.to_owned()) {
-            hash_map::Entry::Occupied(slot) => return Ok(&slot.into_mut().0),
-            hash_map::Entry::Vacant(slot) => slot,
-        };
-        let (release, signed) = suite(self.client, mirror, codename, self.keyring, self.now).await?;
-        // Another signer is another archive; its dates say nothing about this one's.
-        let known = self.known.get(codename).filter(|known| known.signer == signed.signer);
-        if let Some(known) = known.map(|known| known.date).filter(|&known| known > release.date) {
-            let (codename, mirror, offered) = (codename.to_owned(), mirror.clone(), release.date);
-            return Err(Outdated { codename, mirror, offered, known }.into());
+    /// What lists `source`; `None` when this archive does not have it.
+    pub async fn listing(&mut self, source: &Source) -> anyhow::Result<Option<Listing>> {
+        match self {
+            Self::Debian(archive) => archive.listing(source).await,
+            Self::Tree(tree) => tree.listing(source).await,
         }
-        Ok(&slot.insert((release, signed)).0)
-    }
-
-    /// The suites of this run, for the manifest.
-    pub fn stamps(&self) -> BTreeMap<String, SuiteStamp> {
-        let stamp = |(release, signed): &(ReleaseFile, Signed)| SuiteStamp {
-            version: release.version_or_codename().to_owned(),
-            date: release.date,
-            signer: signed.signer.clone(),
-        };
-        self.suites.iter().map(|(codename, suite)| (codename.clone(), stamp(suite))).collect()
-    }
-
-    /// Every digest that the suites of this run vouch for.
-    pub fn digests(&self) -> HashSet<Sha256Digest> {
-        self.suites.values().flat_map(|(release, _)| release.digests()).collect()
-    }
-
-    /// Digest of the index that lists `source`, if the suite has that index.
-    pub async fn index_of(&mut self, source: &Source) -> anyhow::Result<Option<Sha256Digest>> {
-        let Some((codename, index)) = self.index_path(source) else { return Ok(None) };
-        Ok(self.suite(codename).await?.file(&index).map(|expected| expected.sha256))
     }
 
     /// Where `source` is; `None` when this archive does not have it.
     pub async fn locate(&mut self, source: &Source) -> anyhow::Result<Option<Located>> {
-        let Some((codename, path)) = self.index_path(source) else { return Ok(None) };
-        let release = self.suite(codename).await?;
-        let (suite, by_hash) = (release.version_or_codename().to_owned(), release.by_hash);
-        let Some(expected) = release.file(&path) else { return Ok(None) };
-        let Some(index) = self.index(codename, &path, expected, by_hash).await? else { return Ok(None) };
-        let vouched = format!("{} {suite} signed by {}", self.release.distro.name, self.suites[codename].1.signer);
-        match source {
-            Source::Image { path: image, .. } => {
-                let sums = tokio::fs::read_to_string(&index).await.with_context(|| format!("reading {path}"))?;
-                let Some(sha256) = sums::find(&sums, image) else { return Ok(None) };
-                let images = path.trim_end_matches("SHA256SUMS");
-                Ok(Some(Located {
-                    url: below(self.mirror(), &format!("dists/{codename}/{images}{image}")),
-                    expected: Expected { size: None, sha256 },
-                    index_sha256: expected.sha256,
-                    inside: None,
-                    name: image.rsplit('/').next().unwrap_or(image).to_owned(),
-                    origin: format!("{images}{image}, {vouched}"),
-                }))
-            }
-            Source::Package { package, path: inside, .. } => {
-                if !self.packages.contains_key(codename) {
-                    let wanted = self.wanted.get(codename).cloned().unwrap_or_default();
-                    let found = blocking(move || packages::find(File::open(index)?, &wanted)).await;
-                    self.packages
-                        .insert(codename.to_owned(), found.with_context(|| format!("reading {path} of {codename}"))?);
-                }
-                let Some(found) = self.packages[codename].get(package) else { return Ok(None) };
-                Ok(Some(Located {
-                    url: below(self.mirror(), &found.filename),
-                    expected: found.expected,
-                    index_sha256: expected.sha256,
-                    inside: Some(inside.clone()),
-                    name: package.clone(),
-                    origin: format!(
-                        "{package} {} (package sha256 {}), {vouched}",
-                        found.version, found.expected.sha256
-                    ),
-                }))
-            }
-            Source::Tree { .. } | Source::Rpm { .. } => Ok(None),
+        match self {
+            Self::Debian(archive) => archive.locate(source).await,
+            Self::Tree(tree) => tree.locate(source).await,
         }
     }
 
-    /// The index that lists `source`: its suite and its path below `dists/<codename>/`. Of other kinds of archive it has none.
-    fn index_path<'s>(&self, source: &'s Source) -> Option<(&'s str, String)> {
-        let arch = &self.release.arch_name;
-        match source {
-            Source::Image { codename, .. } => {
-                Some((codename, format!("main/installer-{arch}/current/images/SHA256SUMS")))
-            }
-            Source::Package { codename, .. } => Some((codename, format!("main/binary-{arch}/Packages.xz"))),
-            Source::Tree { .. } | Source::Rpm { .. } => None,
-        }
-    }
-
-    /// An index as a file on the disk; `None` when the mirror does not have it.
-    async fn index(
+    /// Takes files out of a container that was fetched to `path` and is what was listed.
+    pub async fn unpack(
         &self,
-        codename: &str,
-        path: &str,
-        expected: Expected,
-        by_hash: bool,
-    ) -> anyhow::Result<Option<PathBuf>> {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        // Under its digest an index stays what it is when the mirror is updated between `InRelease` and here.
-        let under_digest = by_hash.then(|| format!("{folder}/by-hash/SHA256/{}", expected.sha256));
-        for path in under_digest.iter().map(String::as_str).chain([path]) {
-            let url = below(self.mirror(), &format!("dists/{codename}/{path}"));
-            match self.store.fetch(self.client, url, expected, &mut |_, _| {}).await {
-                Ok(index) => return Ok(Some(index)),
-                Err(DownloadError::Gone { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        container: Container,
+        located: &Located,
+        path: PathBuf,
+        wanted: Vec<Wanted>,
+    ) -> anyhow::Result<Unpacked> {
+        match self {
+            Self::Debian(archive) => archive.unpack(located, path, wanted).await,
+            Self::Tree(tree) => tree.unpack(container, located, path, wanted).await,
         }
-        Ok(None)
+    }
+
+    /// The signed metadata of this run, for the manifest.
+    pub fn stamps(&self) -> BTreeMap<String, Stamp> {
+        match self {
+            Self::Debian(archive) => archive.stamps(),
+            Self::Tree(tree) => tree.stamps(),
+        }
+    }
+
+    /// Digests of what is worth keeping in the store for the next run.
+    pub fn digests(&self) -> HashSet<Sha256Digest> {
+        match self {
+            Self::Debian(archive) => archive.digests(),
+            // Its indexes are small files, and the image would be everything once more.
+            Self::Tree(_) => HashSet::new(),
+        }
+    }
+
+    /// What vouches for the release, for people.
+    pub fn provenance(&self) -> String {
+        match self {
+            Self::Debian(archive) => archive.provenance(),
+            Self::Tree(tree) => tree.provenance(),
+        }
     }
 }

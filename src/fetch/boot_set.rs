@@ -12,18 +12,19 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::{
+    Level, Packages,
     archive::{Archive, Outdated},
     digest,
     download::{DownloadError, part_of},
     keyring::Keyring,
     manifest::{Entry, Manifest},
     openpgp::day,
-    refresh::{Fresh, describe, refresh},
+    refresh::{Fresh, Refresh, describe},
     store::{Store, blocking},
 };
 use crate::{
     distro::{Artifact, Release},
-    model::{Hinted, Sha256Digest},
+    model::{Hinted, Sha256Digest, Trust},
 };
 
 /// How often a provisioner asks whether another one is done with the cache.
@@ -39,6 +40,10 @@ pub struct Request<'a> {
     pub folder: &'a Path,
     /// The client to fetch with.
     pub client: &'a reqwest::Client,
+    /// What has to vouch for the files; `None` takes the strictest that the release has.
+    pub trust: Option<Trust>,
+    /// Where the repositories have a package; asked for files that come out of an RPM.
+    pub packages: &'a Packages<'a>,
     /// Use the cache and ask nobody.
     pub offline: bool,
     /// Now: what keys, signatures and metadata are judged by.
@@ -50,9 +55,10 @@ pub struct Request<'a> {
 pub struct BootSet {
     files: BTreeMap<String, VerifiedFile>,
     provenance: String,
+    level: Level,
 }
 
-/// A file whose every byte is what a trusted signature vouches for, as of when the set was obtained.
+/// A file whose every byte is what was vouched for, as of when the set was obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedFile {
     /// The name it is served by.
@@ -63,7 +69,7 @@ pub struct VerifiedFile {
     pub size: u64,
     /// Its digest.
     pub sha256: Sha256Digest,
-    /// Where it comes from and who signed for it, for people.
+    /// Where it comes from and what vouched for it, for people.
     pub origin: String,
 }
 
@@ -83,13 +89,23 @@ impl BootSet {
         &self.provenance
     }
 
+    /// What vouches for every file of the set: that of the file with the least.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     fn new(cache: &Cache, entries: BTreeMap<String, Entry>, provenance: String) -> Self {
         let file = |(name, entry): (String, Entry)| {
             let Entry { size, sha256, origin, .. } = entry;
             (name.clone(), VerifiedFile { path: cache.path(&name), name, size, sha256, origin })
         };
-        Self { files: entries.into_iter().map(file).collect(), provenance }
+        let level = weakest(&entries);
+        Self { files: entries.into_iter().map(file).collect(), provenance, level }
     }
+}
+
+fn weakest(entries: &BTreeMap<String, Entry>) -> Level {
+    entries.values().map(|entry| entry.level).min().unwrap_or(Level::Signed)
 }
 
 /// Makes every boot file of the release current and verified in the cache. `say` is given one line at a time.
@@ -105,7 +121,7 @@ pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyho
     let mut names = BTreeSet::new();
     let artifacts: Vec<_> = release.artifacts().filter(|artifact| names.insert(&artifact.name)).collect();
     let cache = Cache::lock(request.folder, release.uid(), say).await?;
-    let cached = cache.check(&artifacts).await?;
+    let cached = cache.check(&artifacts, request.trust).await?;
     if request.offline {
         let set = cached.complete(&cache, "--offline");
         return set.map_err(|why| Hinted::new(why, "run once without --offline to fetch the boot files").into());
@@ -143,18 +159,14 @@ async fn online(
     cached: &Cached,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<BootSet> {
-    let release = request.release;
     let store =
         Store::open(cache.folder.join(".fetch")).with_context(|| format!("preparing {}", cache.folder.display()))?;
-    let known = cached.manifest.as_ref().map(|manifest| manifest.suites.clone()).unwrap_or_default();
-    let mut archive = Archive::new(release, request.keyring, request.client, request.now, store.clone(), known);
-    let fresh = refresh(&mut archive, artifacts, &cached.intact, say).await?;
-    let suites = archive.stamps();
-    let main = suites.get(&release.codename).or_else(|| suites.values().next());
-    let provenance = main.map_or_else(String::new, |suite| {
-        format!("{} {}, signed by {}", release.distro.name, suite.version, suite.signer)
-    });
-    let manifest = Manifest { verified_at: request.now, suites, files: fresh.entries.clone() };
+    let known = cached.manifest.as_ref().map(|manifest| manifest.stamps.clone()).unwrap_or_default();
+    let mut archive = Archive::new(request, &store, known, say);
+    let fresh =
+        Refresh { client: request.client, store: &store, say }.run(&mut archive, artifacts, &cached.intact).await?;
+    let (stamps, provenance) = (archive.stamps(), archive.provenance());
+    let manifest = Manifest { verified_at: request.now, stamps, files: fresh.entries.clone() };
     cache.publish(store, manifest, &fresh, archive.digests()).await?;
     Ok(BootSet::new(cache, fresh.entries, provenance))
 }
@@ -195,8 +207,8 @@ impl Cache {
         self.folder.join(name)
     }
 
-    /// Hashes what the manifest says is here.
-    async fn check(&self, artifacts: &[&Artifact]) -> anyhow::Result<Cached> {
+    /// Hashes what the manifest says is here. What the operator would not believe is not here.
+    async fn check(&self, artifacts: &[&Artifact], trust: Option<Trust>) -> anyhow::Result<Cached> {
         let path = self.path("manifest.json");
         let manifest = Manifest::read(&path).with_context(|| format!("reading {}", path.display()))?;
         let mut cached = Cached { manifest, intact: BTreeMap::new(), broken: Vec::new(), absent: Vec::new() };
@@ -204,6 +216,7 @@ impl Cache {
             // A file from a source that is not asked any more is not the file that is wanted.
             let known = cached.manifest.as_ref().and_then(|manifest| manifest.files.get(&artifact.name));
             let known = known.filter(|entry| artifact.sources.iter().any(|source| describe(source) == entry.source));
+            let known = known.filter(|entry| trust != Some(Trust::Signed) || entry.level == Level::Signed);
             let (name, path) = (artifact.name.clone(), self.path(&artifact.name));
             let Some(entry) = known.cloned() else {
                 cached.absent.push(name);
@@ -275,7 +288,11 @@ impl Cached {
         }
         match &self.manifest {
             Some(manifest) if self.absent.is_empty() => {
-                let provenance = format!("cached, verified on {}: {reason}", day(&manifest.verified_at));
+                let level = match weakest(&self.intact) {
+                    Level::Signed => String::new(),
+                    level => format!(" ({level})"),
+                };
+                let provenance = format!("cached, verified on {}{level}: {reason}", day(&manifest.verified_at));
                 Ok(BootSet::new(cache, self.intact.clone(), provenance))
             }
             _ => Err(format!("the cache {} lacks {}", cache.folder.display(), self.absent.join(", "))),

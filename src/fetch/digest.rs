@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 pub use crate::model::Expected;
 use crate::model::Sha256Digest;
 
+/// Digest of bytes in memory.
+pub fn of_bytes(bytes: &[u8]) -> Sha256Digest {
+    Sha256Digest(Sha256::digest(bytes).into())
+}
+
 /// Length and digest of a file as it lies on the disk. Blocking.
 pub fn of_file(path: &Path) -> io::Result<(u64, Sha256Digest)> {
     let mut hashing = HashingWriter::new(io::sink());

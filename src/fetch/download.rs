@@ -26,8 +26,8 @@ const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// What an attempt must have brought to count as progress, so that a mirror that drips does not keep us for ever.
 const PROGRESS: u64 = 1 << 20;
-/// The most a file of unlisted length may have.
-const UNLISTED_LIMIT: u64 = 1 << 30;
+/// The most a file of unlisted length may have. The largest are installation images, some 1.3 GB.
+const UNLISTED_LIMIT: u64 = 4 << 30;
 
 /// Why a file is not on the disk.
 #[derive(Debug, thiserror::Error)]
@@ -49,21 +49,21 @@ pub enum DownloadError {
         source: anyhow::Error,
     },
     /// The mirror serves a file of another length.
-    #[error("{url} is not the file that was signed for: it has {actual} bytes instead of {expected}")]
+    #[error("{url} is not the file that is listed: it has {actual} bytes instead of {expected}")]
     WrongSize {
         /// What was asked for.
         url: Url,
-        /// The length in the signed list.
+        /// The length in the list.
         expected: u64,
         /// The length that was offered.
         actual: u64,
     },
     /// The mirror serves other bytes.
-    #[error("{url} is not the file that was signed for: its SHA-256 is {actual} instead of {expected}")]
+    #[error("{url} is not the file that is listed: its SHA-256 is {actual} instead of {expected}")]
     Altered {
         /// What was asked for.
         url: Box<Url>,
-        /// The digest in the signed list.
+        /// The digest in the list.
         expected: Sha256Digest,
         /// The digest of what came.
         actual: Sha256Digest,
@@ -260,6 +260,10 @@ async fn send(request: reqwest::RequestBuilder, url: &Url) -> Result<Response, A
         let source = anyhow::Error::from(error.without_url());
         if over { unreachable(source) } else { Attempt::Broken(source) }
     })?;
+    // SECURITY: what is believed because it came over TLS must have come over TLS to the end.
+    if url.scheme() == "https" && response.url().scheme() != "https" {
+        return Err(unreachable(anyhow!("it sends us on to {}, which is not https", response.url())));
+    }
     let status = response.status();
     let url = url.clone();
     match status {

@@ -28,6 +28,8 @@ pub(super) struct SigningKey {
     pub primary: String,
     pub expires: Option<Timestamp>,
     pub revoked: bool,
+    /// The operator added it.
+    pub extra: bool,
 }
 
 /// The two kinds of public key, which are two types in `pgp`.
@@ -65,15 +67,25 @@ impl Keyring {
     /// A source without any key, or with one that is damaged or has no valid self-signature.
     pub fn load(embedded: &[u8], extra: &[Vec<u8>]) -> anyhow::Result<Self> {
         let mut keys = Vec::new();
-        for bytes in std::iter::once(embedded).chain(extra.iter().map(Vec::as_slice)) {
+        let extra = extra.iter().map(|bytes| (bytes.as_slice(), true));
+        for (bytes, extra) in std::iter::once((embedded, false)).chain(extra) {
             let certificates = certificates(bytes).context("reading OpenPGP keys")?;
             ensure!(!certificates.is_empty(), "reading OpenPGP keys: there is no public key in the file");
             for certificate in &certificates {
                 let fingerprint = format!("{:X}", certificate.fingerprint());
-                keys.extend(signing_keys(certificate).with_context(|| format!("reading OpenPGP key {fingerprint}"))?);
+                keys.extend(
+                    signing_keys(certificate, extra).with_context(|| format!("reading OpenPGP key {fingerprint}"))?,
+                );
             }
         }
         Ok(Self { keys })
+    }
+
+    /// The keys that may sign a release which only `signer` signs: that one, and those that the operator added. All of them
+    /// when `signer` is empty.
+    pub fn pinned(&self, signer: &str) -> Self {
+        let may = |key: &&SigningKey| signer.is_empty() || key.extra || key.primary.eq_ignore_ascii_case(signer);
+        Self { keys: self.keys.iter().filter(may).cloned().collect() }
     }
 
     /// Fingerprints of the primary keys, upper-case hexadecimal, in the order they were read.
@@ -100,7 +112,7 @@ fn certificates(bytes: &[u8]) -> anyhow::Result<Vec<SignedPublicKey>> {
 }
 
 /// The keys of a certificate that may sign data: the primary if its flags allow it, and every bound signing subkey.
-fn signing_keys(certificate: &SignedPublicKey) -> anyhow::Result<Vec<SigningKey>> {
+fn signing_keys(certificate: &SignedPublicKey, extra: bool) -> anyhow::Result<Vec<SigningKey>> {
     let primary = &certificate.primary_key;
     let about = [newest(certifications(certificate)), newest(direct_signatures(certificate))];
     let about: Vec<_> = about.into_iter().flatten().collect();
@@ -117,7 +129,7 @@ fn signing_keys(certificate: &SignedPublicKey) -> anyhow::Result<Vec<SigningKey>
     let mut keys = Vec::new();
     if may_sign(&about) {
         let key = Public::Primary(primary.clone());
-        keys.push(SigningKey { key, primary: fingerprint.clone(), expires: primary_expires, revoked });
+        keys.push(SigningKey { key, primary: fingerprint.clone(), expires: primary_expires, revoked, extra });
     }
     for subkey in &certificate.public_subkeys {
         let Some(binding) = newest(bindings(primary, subkey)).filter(|binding| binds_signer(primary, subkey, binding))
@@ -129,6 +141,7 @@ fn signing_keys(certificate: &SignedPublicKey) -> anyhow::Result<Vec<SigningKey>
             primary: fingerprint.clone(),
             expires: [primary_expires, expiry(&subkey.key, binding)].into_iter().flatten().min(),
             revoked: revoked || is_revoked(primary, subkey),
+            extra,
         });
     }
     Ok(keys)

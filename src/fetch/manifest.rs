@@ -9,7 +9,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::download::part_of;
+use super::{download::part_of, level::Level};
 use crate::model::Sha256Digest;
 
 /// `manifest.json`: what lies in a release's cache and what vouched for it.
@@ -19,18 +19,18 @@ use crate::model::Sha256Digest;
 pub struct Manifest {
     /// When the archive last confirmed all of it.
     pub verified_at: Timestamp,
-    /// The suites it came from, by codename.
-    pub suites: BTreeMap<String, SuiteStamp>,
+    /// The signed metadata that vouched for it: suites by codename, a list of images by its path.
+    pub stamps: BTreeMap<String, Stamp>,
     /// The files, by name.
     pub files: BTreeMap<String, Entry>,
 }
 
-/// The state of a suite when it vouched for our files.
+/// The state of signed metadata when it vouched for our files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SuiteStamp {
-    /// `13.7`, or the codename of a suite without version.
+pub struct Stamp {
+    /// The version it is for: `13.7`, or the codename of a suite without version.
     pub version: String,
-    /// The date of its `Release`.
+    /// Its date.
     pub date: Timestamp,
     /// Fingerprint of the primary key that signed it.
     pub signer: String,
@@ -49,9 +49,11 @@ pub struct Entry {
     pub source: String,
     /// Digest of the package or image it was taken from.
     pub source_sha256: Sha256Digest,
-    /// Digest of the index (`SHA256SUMS`, `Packages.xz`) that listed the source: as long as a suite has the same, the file
-    /// is current.
+    /// Digest of the index (`SHA256SUMS`, `Packages.xz`, `CHECKSUM`, …) that listed the source: as long as that is the same,
+    /// the file is current.
     pub index_sha256: Sha256Digest,
+    /// What vouched for that index.
+    pub level: Level,
 }
 
 impl Manifest {

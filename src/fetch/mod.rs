@@ -1,10 +1,17 @@
 //! Brings boot files into the cache and verifies them. Nothing that this room did not verify is bootable.
 //!
-//! The chain of trust of a Debian archive, each link checked before the next is read:
+//! The chains of trust, each link checked before the next is read. Of a Debian archive:
 //!
 //! ```text
 //! keyring ─ signature ─▶ InRelease ─ sha256 ─▶ SHA256SUMS ─ sha256 ─▶ file of the installer's images
 //!                                  └ sha256 ─▶ Packages.xz ─ sha256 ─▶ .deb ──▶ file inside it
+//! ```
+//!
+//! Of Fedora's family, where [`Level`] tells whether it is this one or a weaker one:
+//!
+//! ```text
+//! keyring ─ signature ─▶ CHECKSUM ─ sha256 ─▶ installation image ──▶ kernel, initrd, install.img, UEFI loaders
+//! keyring ─ signature ─▶ header of an RPM ─ sha256 ─▶ its payload ──▶ BIOS loader
 //! ```
 //!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What
@@ -16,25 +23,28 @@
 mod archive;
 mod boot_set;
 mod client;
-mod deb;
+mod debian;
 mod digest;
 mod discover;
 mod download;
 mod keyring;
+mod level;
+mod links;
 mod manifest;
 mod openpgp;
-mod packages;
 mod refresh;
-mod release_file;
 mod remedy;
+mod rpm;
 mod store;
-mod sums;
 
-pub use archive::{Stable, newest_stable};
 pub use boot_set::{BootSet, Request, VerifiedFile, obtain};
 pub use client::client;
+pub use debian::{Stable, newest_stable};
+pub use digest::Expected;
 pub use discover::{Question, Sources, discover, keyring};
 pub use download::DownloadError;
 pub use keyring::Keyring;
+pub use level::Level;
 pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
+pub use rpm::{PackageAt, Packages};

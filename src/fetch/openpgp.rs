@@ -20,6 +20,9 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_hours(24);
 /// Signatures looked at; Debian makes three. Each costs a pass over the text, and anybody may add more.
 const MAX_SIGNATURES: usize = 16;
 
+/// Versions of signatures that are believed over text.
+const VERSIONS: [SignatureVersion; 2] = [SignatureVersion::V4, SignatureVersion::V6];
+
 /// Text that a trusted key has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -128,7 +131,7 @@ impl Keyring {
         let (text, armor) = split_cleartext(message)?;
         let signatures = signatures(armor.as_bytes())?;
         // What is signed has CRLF at its line ends.
-        let (signer, signed_at) = self.judge(&signatures, text.replace('\n', "\r\n").as_bytes(), now)?;
+        let (signer, signed_at) = self.judge(&signatures, text.replace('\n', "\r\n").as_bytes(), now, &VERSIONS)?;
         Ok(Signed { text, signer, signed_at })
     }
 
@@ -136,8 +139,22 @@ impl Keyring {
     pub fn verify_detached(&self, text: &[u8], signature: &[u8], now: Timestamp) -> Result<Signed, SignatureError> {
         let plain = std::str::from_utf8(text).ok().filter(|text| !text.contains('\r'));
         let plain = plain.ok_or_else(|| SignatureError::Malformed("the text is not plain UTF-8".to_owned()))?;
-        let (signer, signed_at) = self.judge(&signatures(signature)?, text, now)?;
+        let (signer, signed_at) = self.judge(&signatures(signature)?, text, now, &VERSIONS)?;
         Ok(Signed { text: plain.to_owned(), signer, signed_at })
+    }
+
+    /// Verifies the header of an RPM by the signatures of its package; returns fingerprint and time as [`Signed`] has them.
+    ///
+    /// Some distributors (CentOS among them) still make signatures of OpenPGP's version 3 here, which say no more than kind,
+    /// time and key. What is hashed cannot be mistaken for another version's: where theirs ends on 0xff, this has the kind.
+    pub fn verify_header(
+        &self,
+        header: &[u8],
+        signature: &[u8],
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), SignatureError> {
+        let versions = [SignatureVersion::V3, SignatureVersion::V4, SignatureVersion::V6];
+        self.judge(&signatures(signature)?, header, now, &versions)
     }
 
     fn judge(
@@ -145,10 +162,11 @@ impl Keyring {
         signatures: &[Signature],
         data: &[u8],
         now: Timestamp,
+        versions: &[SignatureVersion],
     ) -> Result<(String, Timestamp), SignatureError> {
         let mut failure = SignatureError::NotSigned;
         for signature in signatures {
-            match self.judge_one(signature, data, now) {
+            match self.judge_one(signature, data, now, versions) {
                 Ok(signer) => return Ok(signer),
                 Err(error) => failure = failure.and(error),
             }
@@ -161,13 +179,14 @@ impl Keyring {
         signature: &Signature,
         data: &[u8],
         now: Timestamp,
+        versions: &[SignatureVersion],
     ) -> Result<(String, Timestamp), SignatureError> {
         let named = || self.keys.iter().filter(|key| key.key.is_named_by(signature));
         let Some(signer) = named().next().map(|key| key.primary.clone()) else {
             return Err(SignatureError::UnknownSigner { keys: issuers(signature) });
         };
         let for_data = matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text))
-            && matches!(signature.version(), SignatureVersion::V4 | SignatureVersion::V6);
+            && versions.contains(&signature.version());
         if !for_data || !is_strong(signature) {
             let digest = signature.hash_alg().map_or_else(String::new, |hash| format!("{hash}, "));
             return Err(SignatureError::WeakSignature { signer, kind: format!("{digest}{:?}", signature.typ()) });

@@ -1,9 +1,11 @@
 use std::{
     collections::HashSet,
-    io,
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use reqwest::Client;
 use url::Url;
 
@@ -66,6 +68,24 @@ impl Store {
             Download { client, url, expected, path: path.clone() }.run(progress).await?;
         }
         Ok(path)
+    }
+
+    /// Keeps bytes that were fetched into memory.
+    pub async fn keep(&self, bytes: Vec<u8>) -> anyhow::Result<Sha256Digest> {
+        let store = self.clone();
+        blocking(move || {
+            let sha256 = digest::of_bytes(&bytes);
+            let (part, path) = (store.unfinished(&sha256.to_string()), store.path(sha256));
+            let write = || {
+                let mut file = File::create(&part)?;
+                file.write_all(&bytes)?;
+                file.sync_all()?;
+                std::fs::rename(&part, &path)
+            };
+            write().with_context(|| format!("writing {}", path.display()))?;
+            Ok(sha256)
+        })
+        .await
     }
 
     /// Removes everything whose digest is not in `keep`. What cannot be removed is only space lost.

@@ -132,6 +132,8 @@ async fn prepare_desk(
         keyring: &keyring,
         folder: &folder,
         client: &client,
+        trust: plan.trust,
+        packages: &|_, _| Ok(None),
         offline: plan.offline,
         now,
     };

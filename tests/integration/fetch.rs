@@ -19,6 +19,7 @@ mod archive;
 mod cache;
 mod mirror_trouble;
 mod real_archive;
+mod rpm_boot;
 mod signatures;
 mod tampering;
 
@@ -94,7 +95,16 @@ impl World {
         let folder = self.folder.path().join("boot");
         let now = Timestamp::from_second(self.now)?;
         let (release, keyring, client) = (&self.release, &self.keyring, &self.client);
-        let request = Request { release, keyring, folder: &folder, client, offline, now };
+        let request = Request {
+            release,
+            keyring,
+            folder: &folder,
+            client,
+            trust: None,
+            packages: &|_, _| Ok(None),
+            offline,
+            now,
+        };
         obtain(&request, &|line| self.said.lock().expect("one thread").push(line.to_owned())).await
     }
 

@@ -38,8 +38,16 @@ async fn debians_shim_comes_through_the_whole_chain() -> anyhow::Result<()> {
     let source = Source::Package { codename: stable.codename.clone(), package: "shim-signed".into(), path };
     let shim = Artifact { name: "shimx64.efi".into(), sources: vec![source] };
     (release.codename, release.kernel, release.initrd, release.loaders) = (stable.codename, shim.clone(), shim, vec![]);
-    let request =
-        Request { release: &release, keyring: &keyring, folder: folder.path(), client: &client, offline: false, now };
+    let request = Request {
+        release: &release,
+        keyring: &keyring,
+        folder: folder.path(),
+        client: &client,
+        trust: None,
+        packages: &|_, _| Ok(None),
+        offline: false,
+        now,
+    };
     let set = obtain(&request, &|line| eprintln!("{line}")).await?;
     let shim = set.file("shimx64.efi").context("in the set")?;
     eprintln!("{}\n{}", set.provenance(), shim.origin);

@@ -28,7 +28,7 @@ async fn altered_bytes_are_found_at_every_link() -> anyhow::Result<()> {
         let url = world.url(path);
         assert_eq!(
             world.failure().await,
-            format!("{url} is not the file that was signed for: its SHA-256 is {actual} instead of {listed}")
+            format!("{url} is not the file that is listed: its SHA-256 is {actual} instead of {listed}")
         );
         world.nothing_is_published();
         let kept: Vec<_> =
@@ -50,7 +50,7 @@ async fn a_truncated_package_or_index_is_named_with_both_lengths() -> anyhow::Re
         let url = world.url(path);
         assert_eq!(
             world.failure().await,
-            format!("{url} is not the file that was signed for: it has 100 bytes instead of {whole}")
+            format!("{url} is not the file that is listed: it has 100 bytes instead of {whole}")
         );
         world.nothing_is_published();
     }

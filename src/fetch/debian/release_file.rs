@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, ensure};
 use jiff::{Timestamp, fmt::rfc2822};
 
-use super::digest::Expected;
-use crate::model::Sha256Digest;
+use crate::{fetch::digest::Expected, model::Sha256Digest};
 
 /// What a suite's `Release` (or the signed text of its `InRelease`) says, as far as it is used here.
 ///

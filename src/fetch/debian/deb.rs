@@ -7,18 +7,22 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, bail, ensure};
 use lzma_rust2::XzReader;
 use tar::EntryType;
 
-use super::{
-    digest::{self, HashingWriter},
-    packages::XZ_MEMORY_KIB,
+use super::packages::XZ_MEMORY_KIB;
+use crate::{
+    fetch::{
+        archive::Wanted,
+        digest::{self, HashingWriter},
+        links::{follow, plain},
+    },
+    model::Sha256Digest,
 };
-use crate::model::Sha256Digest;
 
 /// What a package may unpack to; the largest netboot package has 0.4 GB.
 const TOTAL_LIMIT: u64 = 4 << 30;
@@ -28,17 +32,6 @@ const FILE_LIMIT: u64 = 1 << 30;
 const PATH_LIMIT: u64 = 4096;
 /// Most links in a package; a netboot package has a dozen.
 const LINKS_LIMIT: usize = 10_000;
-/// Links followed for one file, as the kernel's limit.
-const HOPS_LIMIT: usize = 40;
-
-/// A file to take out of a package.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Path inside the package, without the leading slash. Symbolic links on the way are followed.
-    pub path: String,
-    /// The file that is written.
-    pub to: PathBuf,
-}
 
 /// Takes files out of a package and returns length and digest of each, in the order of `wanted`. Blocking.
 ///
@@ -180,37 +173,6 @@ fn long_path(entry: &mut tar::Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
     entry.read_to_end(&mut path)?;
     path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(path.len()));
     Ok(path)
-}
-
-/// `./usr/lib/` → `usr/lib`.
-fn plain(path: &str) -> String {
-    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
-}
-
-/// Where `path` leads, with every symbolic link on the way followed inside the package.
-fn follow(path: &str, links: &HashMap<String, String>) -> anyhow::Result<String> {
-    let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-    let (mut behind, mut hops) = (Vec::new(), 0);
-    while let Some(part) = ahead.pop() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
-                behind.pop().with_context(|| format!("{path} is a link that leads out of the package"))?;
-                continue;
-            }
-            _ => behind.push(part),
-        }
-        if let Some(target) = links.get(&behind.join("/")) {
-            hops += 1;
-            ensure!(hops <= HOPS_LIMIT, "{path} is a link that leads round in a circle");
-            behind.pop();
-            if target.starts_with('/') {
-                behind.clear();
-            }
-            ahead.extend(target.split('/').rev().map(str::to_owned));
-        }
-    }
-    Ok(behind.join("/"))
 }
 
 #[cfg(test)]

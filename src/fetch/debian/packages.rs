@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use lzma_rust2::XzReader;
 
-use super::digest::Expected;
+use crate::fetch::digest::Expected;
 
 /// Memory an xz stream may ask for, in KiB. `xz -9`, the most that Debian uses, needs 65 MiB.
 pub const XZ_MEMORY_KIB: u32 = 128 * 1024;

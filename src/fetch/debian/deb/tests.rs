@@ -1,6 +1,6 @@
 use super::*;
 
-#[path = "../../../tests/fixtures/package.rs"]
+#[path = "../../../../tests/fixtures/package.rs"]
 #[expect(dead_code, reason = "the miniature archive needs more of it than these tests")]
 mod package;
 
