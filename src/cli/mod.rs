@@ -9,6 +9,7 @@ mod prepare;
 mod rehearse;
 mod render;
 mod serve;
+mod templates;
 
 use std::{path::Path, process::ExitCode};
 
@@ -17,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::{
     console::Console,
-    flags::{Cli, Render, Verb},
+    flags::{Cli, Render, Templates, Verb},
 };
 use crate::{model::Hinted, plan::Problems, sudo::Invoker};
 
@@ -55,8 +56,8 @@ fn raise_descriptor_limit() {
 /// Under sudo, files in the home of whoever called it are made and opened as theirs. Before the runtime has its threads.
 fn own_files(cli: &Cli) -> anyhow::Result<()> {
     let Some(invoker) = Invoker::of_this_process() else { return Ok(()) };
-    let prefix = cli.plan().prefix().map_or_else(local::default_prefix, Path::to_owned);
-    invoker.take_on_files(&prefix)
+    let folder = cli.folder().map_or_else(local::default_prefix, Path::to_owned);
+    invoker.take_on_files(&folder)
 }
 
 #[tokio::main]
@@ -81,6 +82,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Rehearse(flags)) => {
             console::init_log(&flags.verb.log);
             rehearse::run(flags).await
+        }
+        Some(Verb::Templates(Templates::Export(flags))) => {
+            console::init_log(&flags.log);
+            templates::export(&flags.folder, &Console::new(flags.log.log_format))
         }
     }
 }

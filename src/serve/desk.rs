@@ -48,7 +48,7 @@ impl Desk {
         own_mac: Option<Mac>,
     ) -> anyhow::Result<Self> {
         let names = Names::new(&plan.release);
-        let scripts = Scripts::new()?;
+        let scripts = Scripts::new(&plan.release.distro.catalogue)?;
         let desk = Self { names, scripts, packages: Tally::default(), plan, registry, files, secret, own_mac };
         let anyone = desk.plan.host.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1]));
         desk.render_answers(anyone).context("rendering the answers")?;
@@ -180,13 +180,20 @@ impl Desk {
     fn install_script(&self, kind: ScriptKind, carrier: Carrier, mac: Mac) -> anyhow::Result<String> {
         let urls = self.urls(mac);
         let args = distro::kernel_args(&self.plan.answer_context(mac, &urls.answers, &urls.callback))?;
-        self.scripts.install(kind, carrier, &self.plan.release, self.names.folder(), self.plan.endpoints(), &args)
+        Ok(self.scripts.install(
+            kind,
+            carrier,
+            &self.plan.release,
+            self.names.folder(),
+            self.plan.endpoints(),
+            &args,
+        )?)
     }
 
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {
         if machine.is_installed() {
             let firmware = machine.firmware.unwrap_or(Firmware::Uefi);
-            self.scripts.local_disk(kind, &self.plan.release, firmware)
+            Ok(self.scripts.local_disk(kind, &self.plan.release, firmware)?)
         } else {
             self.install_script(kind, carrier, machine.mac)
         }

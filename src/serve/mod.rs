@@ -25,7 +25,6 @@ pub use self::desk::{Desk, Opened};
 use self::{adapters::TftpFiles, link::Link, supervise::supervise};
 use crate::{
     dhcp,
-    distro::Catalogue,
     events::Registry,
     fetch, http, mirror,
     model::{Hinted, Mac},
@@ -107,8 +106,8 @@ async fn prepare_desk(
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<(Arc<Desk>, reqwest::Client)> {
     let client = fetch::client()?;
-    let catalogue = Catalogue::embedded();
-    let keyring = fetch::keyring(catalogue, &plan.release.distro, &plan.extra_keys)?;
+    let distro = &plan.release.distro;
+    let keyring = fetch::keyring(distro.catalogue.clone(), distro, &plan.extra_keys)?;
     let folder = plan.prefix.join("boot");
     let now = Timestamp::now();
     let request = fetch::Request {
