@@ -65,14 +65,11 @@ impl Description<'_> {
             strings(value, &[key.get_ref()], &mut texts);
         }
         texts.sort_by_key(|text| text.at);
-        for Text { keys, at, value } in texts.into_iter().filter(|text| text.value.contains(['{'])) {
+        let is_template = |text: &Text<'_>| ["{{", "{%", "{#"].iter().any(|start| text.value.contains(start));
+        for Text { keys, at, value } in texts.into_iter().filter(is_template) {
             let objection = match values(&keys) {
                 Some(known) => templates::objection(value, &known),
-                None if value.contains("{{") || value.contains("{%") => {
-                    let what = format!("{} takes no template", keys.join("."));
-                    Some((what, "write the value itself".to_owned()))
-                }
-                None => None,
+                None => Some((format!("{} takes no template", keys.join(".")), "write the value itself".to_owned())),
             };
             if let Some((what, hint)) = objection {
                 return Err(self.wrong_at(at, &what, hint));
@@ -173,4 +170,73 @@ fn contradiction(distro: &Distro, id: &str, has: impl Fn(&str) -> bool) -> Optio
         return Some((&["archive", "keys"], what, "put the archive's OpenPGP keys there".into()));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distro::Catalogue;
+
+    /// What is wrong with Debian's description when some text in it is replaced.
+    fn spoilt(old: &str, new: &str) -> Hinted {
+        let catalogue = Catalogue::embedded();
+        let text = String::from_utf8_lossy(catalogue.file("debian", "distro.toml").expect("debian"));
+        assert!(text.contains(old), "{old}");
+        let text = text.replacen(old, new, 1);
+        let description = Description { file: "distro.toml", text: &text };
+        let checked = description.parse().and_then(|distro| {
+            let templates = catalogue.distro("debian").expect("debian").templates.clone();
+            let has = |name: &str| catalogue.file("debian", name).is_ok();
+            description.check("debian", &Distro { templates, ..distro }, has)
+        });
+        let Hinted { what, hint } = checked.expect_err(new);
+        // The line is that of the mistake.
+        let line = text[..text.find(new).expect("there")].matches('\n').count() + 1;
+        Hinted { what: what.replace(&format!("distro.toml:{line}: "), "HERE: "), hint }
+    }
+
+    #[test]
+    fn a_bad_description_names_file_line_and_what_is_expected() {
+        let rows = [
+            ("stable =", "stabel =", "HERE: unknown field `stabel`", "`stable`"),
+            ("default_flavour = ", "default_flavour == ", "HERE: ", ""),
+            ("\"lvm\"", "\"raid\"", "\"raid\" is not a layout", ""),
+            ("\"debian\"", "\"Debian\"", "HERE: id = \"Debian\" in the folder debian", "name the folder"),
+            (
+                "loaders = \"13\"",
+                "loaders = \"99\"",
+                "HERE: archive.debian.loaders = \"99\" is not one",
+                "add the release",
+            ),
+            ("\"standard\"", "\"big\"", "HERE: there is no flavour \"big\"", "known: gnome, minimal, standard"),
+            ("\"preseed.cfg\"", "\"answers.cfg\"", "HERE: there is no file answers.cfg", "beside"),
+            ("keys/archive.pgp", "keys/own.pgp", "there is no file keys/own.pgp", "OpenPGP keys"),
+        ];
+        for (old, new, what, hint) in rows {
+            let error = spoilt(old, new);
+            assert!(error.what.contains(what), "{what} not in: {}", error.what);
+            assert!(error.hint.contains(hint), "{hint} not in: {}", error.hint);
+        }
+    }
+
+    #[test]
+    fn every_string_that_is_a_template_is_checked_whether_this_run_needs_it_or_not() {
+        let rows = [
+            ("url={{ answers_url }}", "url={{ answer_url }}", "HERE: there is no value \"answer_url\"", "answers_url"),
+            ("{% if domain %}", "{% if domain }", "HERE: syntax error: ", "{% if value %}"),
+            ("{{ codename }}-security", "{{ version }}-security", "HERE: there is no value \"version\"", "codename"),
+            (
+                "debian-installer-{{ version }}-netboot-arm64",
+                "debian-installer-{{ versoin }}-netboot-arm64",
+                "HERE: there is no value \"versoin\"",
+                "did you mean version? there are arch, codename, label, uid, variant, version",
+            ),
+            ("name = \"Debian\"", "name = \"{{ id }}\"", "HERE: name takes no template", "write the value itself"),
+        ];
+        for (old, new, what, hint) in rows {
+            let error = spoilt(old, new);
+            assert!(error.what.contains(what), "{what} not in: {}", error.what);
+            assert!(error.hint.contains(hint), "{hint} not in: {}", error.hint);
+        }
+    }
 }
