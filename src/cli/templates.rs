@@ -35,7 +35,7 @@ pub fn export(folder: &Path, console: &Console) -> anyhow::Result<()> {
     }
     let folder = folder.display();
     console.say(&format!(
-        "{} templates written to {folder}: change what you need, remove the rest, and try it with \
+        "{} files written to {folder}: change what you need, remove the rest, and try it with \
          `provisioner render answers --templates {folder}`",
         missing.len()
     ));

@@ -69,7 +69,10 @@ pub(super) fn tags(text: &str) -> Vec<Tag<'_>> {
                 at = end;
             }
             [b'{', kind @ (b'{' | b'%'), ..] => {
-                let (tokens, end) = tokens(text, at + 2, line, if kind == b'%' { b'%' } else { b'}' });
+                let (tokens, mut end) = tokens(text, at + 2, line, if kind == b'%' { b'%' } else { b'}' });
+                if matches!(tokens[..], [(_, Token::Name("raw"))]) {
+                    end = text[end..].find("endraw").map_or(bytes.len(), |length| end + length);
+                }
                 tags.push(Tag { statement: kind == b'%', tokens });
                 line += lines(&bytes[at..end]);
                 at = end;
@@ -132,7 +135,7 @@ fn lines(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "é ${x} {# {{ no }} #}\n{% set a, b = c.d %}{{ 'q }}' ~ e\n | f }}\n{%- for g in h %}{% include \"i.sh\" %}\n\
+    const TEXT: &str = "é ${x} {# {{ no }} #}{% raw %}${#x}{{ no }}{% endraw %}\n{% set a, b = c.d %}{{ 'q }}' ~ e\n | f }}\n{%- for g in h %}{% include \"i.sh\" %}\n\
                         {% include \"j\" ignore missing %}{{ \"\\\"\" }}{% macro k(l) %}{% endmacro %} {{ unclosed";
 
     #[test]

@@ -8,6 +8,10 @@ use std::{
 };
 
 use assert_cmd::cargo::CommandCargoExt;
+use provisioner::{
+    distro::{Catalogue, Release},
+    model::Arch,
+};
 use tempfile::TempDir;
 
 struct Ran {
@@ -138,7 +142,7 @@ fn an_export_says_what_to_do_next() {
     let ran = run(&["templates", "export", &dir.display().to_string()]);
     let dir = dir.display();
     let next = format!("`provisioner render answers --templates {dir}`\n");
-    assert!(ran.out.contains(&format!(" templates written to {dir}: ")) && ran.out.ends_with(&next), "{}", ran.out);
+    assert!(ran.out.contains(&format!(" files written to {dir}: ")) && ran.out.ends_with(&next), "{}", ran.out);
     assert_eq!(ran.out.lines().count(), 1);
 }
 
@@ -272,6 +276,25 @@ fn templates_of_leads_one_step_and_texts_are_text() {
     let (what, hint) = own.refused(&[]);
     assert_eq!(what, "DIR/distros/debian/watch.sh:2: this is not UTF-8 text");
     assert!(hint.starts_with("save it as UTF-8"), "{hint}");
+}
+
+#[test]
+fn the_readmes_example_is_a_distribution() {
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let own = Own::exported();
+    own.write("distros/almalinux/distro.toml", example).write("distros/almalinux/keys/archive.pgp", "keys");
+    // It is about what is in the example, not about what is in its templates.
+    own.write("distros/fedora/distro.toml", &example.replace("templates_of", "#").replace("almalinux", "fedora"));
+    own.write("distros/fedora/keys/archive.pgp", "keys");
+    own.write("distros/fedora/kickstart.ks", "").write("distros/fedora/callbacks.ks", "");
+
+    let distro = Catalogue::with(own.0.path()).expect("templates").distro("almalinux").expect("the example");
+    let (mirrors, newest) = (distro.public_mirrors(), distro.releases[0].clone());
+    let release = Release::new(distro, &newest, "server", Arch::X86_64, mirrors).expect("a release");
+    assert_eq!(release.uid(), "almalinux10-x86_64");
+    assert_eq!(release.repos[1].path, "10/AppStream/x86_64/os");
 }
 
 #[test]
