@@ -1,9 +1,8 @@
-use anyhow::Context;
-use minijinja::{Environment, UndefinedBehavior, context, syntax::SyntaxConfig};
+use minijinja::context;
 
 use crate::{
-    distro::{Release, ScriptKind},
-    model::{Endpoints, Firmware},
+    distro::{Catalogue, Release, ScriptKind, Templates},
+    model::{Endpoints, Firmware, Hinted},
 };
 
 /// How the loader that asks for a script was itself loaded, which decides how it can load more.
@@ -15,29 +14,51 @@ pub enum Carrier {
     Http,
 }
 
+/// The scripts that load an installer, and what they may name.
+const INSTALL: [&str; 2] = ["grub-install.cfg", "install.ipxe"];
+const INSTALL_VALUES: [&str; 5] = ["title", "root", "kernel", "initrd", "args"];
+/// The scripts that start what is on the machine's own disk, and what they may name.
+const DISK: [&str; 2] = ["grub-disk.cfg", "disk.ipxe"];
+const DISK_VALUES: [&str; 2] = ["disk_loaders", "bios"];
+
 /// The scripts that loaders run.
 #[derive(Debug)]
 pub struct Scripts {
-    templates: Environment<'static>,
+    templates: Templates,
 }
 
 impl Scripts {
-    /// The built-in scripts.
-    pub fn new() -> anyhow::Result<Self> {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
-        templates.set_syntax(syntax.context("preparing loader scripts")?);
-        templates.add_filter("grub", quote_for_grub);
-        for (name, text) in [
-            ("grub-install.cfg", include_str!("../../templates/boot/grub-install.cfg")),
-            ("grub-disk.cfg", include_str!("../../templates/boot/grub-disk.cfg")),
-            ("install.ipxe", include_str!("../../templates/boot/install.ipxe")),
-            ("disk.ipxe", include_str!("../../templates/boot/disk.ipxe")),
-        ] {
-            templates.add_template(name, text).with_context(|| format!("reading loader script {name}"))?;
-        }
+    /// Those of a catalogue.
+    ///
+    /// # Errors
+    /// For one that cannot be parsed or names what there is not: file and line.
+    pub fn new(catalogue: &Catalogue) -> Result<Self, Hinted> {
+        let templates = Templates::parse(catalogue.boot_scripts()?)?.with_filter("grub", quote_for_grub);
+        templates.check(INSTALL, &INSTALL_VALUES.map(str::to_owned).into())?;
+        templates.check(DISK, &DISK_VALUES.map(str::to_owned).into())?;
         Ok(Self { templates })
+    }
+
+    /// Makes every script once, for whatever machine may ask, so that none of them can fail later.
+    ///
+    /// # Errors
+    /// For a script that cannot be made: file and line.
+    pub fn try_all(
+        &self,
+        release: &Release,
+        folder: &str,
+        endpoints: Endpoints,
+        args: &[String],
+    ) -> Result<(), Hinted> {
+        for kind in [ScriptKind::Grub, ScriptKind::Ipxe] {
+            for carrier in [Carrier::Tftp, Carrier::Http] {
+                self.install(kind, carrier, release, folder, endpoints, args)?;
+            }
+            for firmware in [Firmware::Uefi, Firmware::UefiHttp, Firmware::Bios] {
+                self.local_disk(kind, release, firmware)?;
+            }
+        }
+        Ok(())
     }
 
     /// The script that loads the installer. `folder` is where kernel and initrd are served, `args` the kernel's arguments.
@@ -49,7 +70,7 @@ impl Scripts {
         folder: &str,
         endpoints: Endpoints,
         args: &[String],
-    ) -> anyhow::Result<String> {
+    ) -> Result<String, Hinted> {
         let root = match (kind, carrier) {
             (ScriptKind::Grub, Carrier::Tftp) => format!("(http,{})/{folder}", endpoints.http()),
             (ScriptKind::Grub, Carrier::Http) => format!("/{folder}"),
@@ -59,30 +80,22 @@ impl Scripts {
             title => format!("{} {} ({})", release.distro.name, release.version, release.arch),
             root, args => args.to_vec(), kernel => &release.kernel.name, initrd => &release.initrd.name,
         };
-        self.render(
-            match kind {
-                ScriptKind::Grub => "grub-install.cfg",
-                ScriptKind::Ipxe => "install.ipxe",
-            },
-            values,
-        )
+        let [grub, ipxe] = INSTALL;
+        self.templates.render(either(kind, grub, ipxe), &values)
     }
 
     /// The script that starts what is on the machine's own disk.
-    pub fn local_disk(&self, kind: ScriptKind, release: &Release, firmware: Firmware) -> anyhow::Result<String> {
+    pub fn local_disk(&self, kind: ScriptKind, release: &Release, firmware: Firmware) -> Result<String, Hinted> {
         let values = context! { disk_loaders => release.disk_loaders.clone(), bios => firmware == Firmware::Bios };
-        self.render(
-            match kind {
-                ScriptKind::Grub => "grub-disk.cfg",
-                ScriptKind::Ipxe => "disk.ipxe",
-            },
-            values,
-        )
+        let [grub, ipxe] = DISK;
+        self.templates.render(either(kind, grub, ipxe), &values)
     }
+}
 
-    fn render(&self, name: &str, values: minijinja::Value) -> anyhow::Result<String> {
-        let template = self.templates.get_template(name);
-        template.and_then(|template| template.render(values)).with_context(|| format!("rendering loader script {name}"))
+fn either(kind: ScriptKind, grub: &'static str, ipxe: &'static str) -> &'static str {
+    match kind {
+        ScriptKind::Grub => grub,
+        ScriptKind::Ipxe => ipxe,
     }
 }
 
@@ -104,7 +117,7 @@ mod tests {
     fn install(kind: ScriptKind, carrier: Carrier) -> String {
         let plan = plan();
         let args = ["auto=true", "url=http://192.168.42.1:4280/a?b", "words=a b;c"].map(str::to_owned);
-        let scripts = Scripts::new().expect("the built-in scripts");
+        let scripts = Scripts::new(&Catalogue::embedded()).expect("the built-in scripts");
         scripts.install(kind, carrier, &plan.release, "boot/x", plan.endpoints(), &args).expect("a script")
     }
 
@@ -127,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_installed_machine_is_sent_to_its_own_loader() {
-        let scripts = Scripts::new().expect("the built-in scripts");
+        let scripts = Scripts::new(&Catalogue::embedded()).expect("the built-in scripts");
         let grub = scripts.local_disk(ScriptKind::Grub, &plan().release, Firmware::Uefi).expect("a script");
         assert!(grub.contains("search --no-floppy --file --set=root /EFI/debian/shimx64.efi;"), "{grub}");
         assert!(grub.ends_with("exit\n"), "{grub}");

@@ -52,6 +52,26 @@ pub enum Verb {
     Render(Render),
     /// Install a throw-away virtual machine the same way
     Rehearse(RehearseFlags),
+    /// Own answer files, loader scripts and distributions
+    #[command(subcommand)]
+    Templates(Templates),
+}
+
+/// What to do with templates.
+#[derive(Debug, Subcommand)]
+pub enum Templates {
+    /// Write ours to a directory, to be changed there and given to --templates
+    Export(ExportFlags),
+}
+
+/// `templates export`
+#[derive(Debug, Args)]
+pub struct ExportFlags {
+    /// Directory to write to; what is there already is not overwritten
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// What to render.
@@ -330,22 +350,17 @@ pub struct PlanFlags {
 }
 
 impl Cli {
-    /// What to install, whichever the verb.
-    pub fn plan(&self) -> &PlanFlags {
-        match &self.verb {
+    /// Where files are made, whichever the verb, as far as it was said.
+    pub fn folder(&self) -> Option<&Path> {
+        let plan = match &self.verb {
             None => &self.plan,
             Some(Verb::Plan(verb) | Verb::Render(Render::Answers(verb))) => &verb.plan,
             Some(
                 Verb::Render(Render::Loader(LoaderFlags { verb, .. })) | Verb::Rehearse(RehearseFlags { verb, .. }),
             ) => &verb.plan,
-        }
-    }
-}
-
-impl PlanFlags {
-    /// `--prefix`
-    pub fn prefix(&self) -> Option<&Path> {
-        self.prefix.as_deref()
+            Some(Verb::Templates(Templates::Export(flags))) => return Some(&flags.folder),
+        };
+        plan.prefix.as_deref()
     }
 }
 

@@ -28,14 +28,20 @@ pub enum Link {
     Named(&'static str),
 }
 
+/// The distributions and loader scripts: ours, and the operator's own.
+pub fn catalogue(settings: &Settings) -> Result<Catalogue, Hinted> {
+    let folder = settings.templates.as_deref();
+    sudo::with_own_files(|| folder.map_or_else(|| Ok(Catalogue::embedded()), Catalogue::with))
+}
+
 /// Gathers it. Whatever is missing or wrong is left as an error in its place, to be reported with all the others.
 ///
 /// Files that the operator named are read with the rights of this process: under sudo they may be root's.
-pub fn gather(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
+pub fn gather(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
     sudo::with_own_files(|| look(settings, catalogue, link))
 }
 
-fn look(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
+fn look(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
     let distro = settings.distro.as_deref().unwrap_or(DEFAULT_DISTRO);
     Local {
         interface: match link {
@@ -49,10 +55,7 @@ fn look(settings: &Settings, catalogue: Catalogue, link: Link) -> Local {
         ssh_keys: read_ssh_keys(&settings.ssh_keys),
         passphrase: settings.luks_passphrase_file.as_deref().map(password::read_passphrase),
         handoff_code: settings.handoff_code.as_deref().map_or(Ok(()), check_handoff_code),
-        own_answers: settings.answers.as_ref().map(|path| {
-            let text = fs::read_to_string(path);
-            text.map_err(|error| unreadable("--answers", path, &error))
-        }),
+        own_answers: settings.answers.as_deref().map(read_answers),
         append_answers: settings.append_answers.as_ref().map(|path| {
             let text = fs::read_to_string(path);
             text.map_err(|error| unreadable("--append-answers", path, &error))
@@ -86,6 +89,15 @@ fn read_ssh_keys(given: &[String]) -> Result<Vec<String>, Hinted> {
         keys.extend(lines.map(str::to_owned));
     }
     Ok(keys)
+}
+
+fn read_answers(path: &Path) -> Result<String, Hinted> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable("--answers", path, &error))?;
+    if text.trim().is_empty() {
+        let hint = "`provisioner render answers` writes ours, to begin with; without --answers they are used";
+        return Err(Hinted::new(format!("--answers {}: it is empty", path.display()), hint));
+    }
+    Ok(text)
 }
 
 fn check_handoff_code(folder: &Path) -> Result<(), Hinted> {

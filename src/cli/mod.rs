@@ -10,6 +10,7 @@ mod prepare;
 mod rehearse;
 mod render;
 mod serve;
+mod templates;
 
 use std::{path::Path, process::ExitCode};
 
@@ -18,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::{
     console::Console,
-    flags::{Cli, Render, Verb},
+    flags::{Cli, Render, Templates, Verb},
 };
 use crate::{model::Hinted, plan::Problems, sudo::Invoker};
 
@@ -56,8 +57,8 @@ fn raise_descriptor_limit() {
 /// Under sudo, files in the home of whoever called it are made and opened as theirs. Before the runtime has its threads.
 fn own_files(cli: &Cli) -> anyhow::Result<()> {
     let Some(invoker) = Invoker::of_this_process() else { return Ok(()) };
-    let prefix = cli.plan().prefix().map_or_else(local::default_prefix, Path::to_owned);
-    invoker.take_on_files(&prefix)
+    let folder = cli.folder().map_or_else(local::default_prefix, Path::to_owned);
+    invoker.take_on_files(&folder)
 }
 
 #[tokio::main]
@@ -82,6 +83,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Rehearse(flags)) => {
             console::init_log(&flags.verb.log);
             rehearse::run(flags).await
+        }
+        Some(Verb::Templates(Templates::Export(flags))) => {
+            console::init_log(&flags.log);
+            templates::export(&flags.folder, &Console::new(flags.log.log_format))
         }
     }
 }

@@ -5,11 +5,13 @@ use jiff::Timestamp;
 use super::{
     flags::PlanFlags,
     local::{self, Link},
+    render::anyone,
 };
 use crate::{
-    distro::{Catalogue, Release},
+    boot::{Names, Scripts},
+    distro::{self, Release},
     fetch::{self, Sources},
-    plan::{self, Plan, Settings},
+    plan::{self, Plan, Problems, Settings},
 };
 
 /// A plan, and what was found out on the way to it.
@@ -21,13 +23,15 @@ pub struct Prepared {
 
 /// From flags to a plan. Asks the mirror which release is stable, changes nothing.
 pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
-    let catalogue = Catalogue::embedded();
     let settings = Settings::from(flags);
+    let problem = |problem| Problems(vec![problem]);
+    let catalogue = local::catalogue(&settings).map_err(problem)?;
+    let scripts = Scripts::new(&catalogue).map_err(problem)?;
     let mirror = settings.mirror.clone();
-    let local = local::gather(&settings, catalogue, link);
+    let local = local::gather(&settings, &catalogue, link);
     let draft = plan::check(settings, local)?;
     let client = fetch::client()?;
-    let keyring = fetch::keyring(catalogue, &draft.distro, &draft.extra_keys)?;
+    let keyring = fetch::keyring(catalogue.clone(), &draft.distro, &draft.extra_keys)?;
     let question = fetch::Question {
         distro: &draft.distro,
         mirror,
@@ -35,8 +39,23 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
         offline: draft.offline,
         now: Timestamp::now(),
     };
-    let Sources { release, mirrors, public_mirrors, notes } = fetch::discover(&question, &keyring, &client).await?;
+    let Sources { release, mirrors, public_mirrors, mut notes } = fetch::discover(&question, &keyring, &client).await?;
     let mut release = Release::new(Arc::clone(&draft.distro), &release, &draft.recipe.flavour, draft.arch, mirrors)?;
     release.public_mirrors = public_mirrors;
-    Ok(Prepared { plan: draft.with_release(release), notes })
+    let plan = draft.with_release(release);
+    fill_in(&plan, &scripts)?;
+    let unused = catalogue.unused();
+    if !unused.is_empty() {
+        notes.push(format!("--templates: nothing uses {}", unused.join(", ")));
+    }
+    Ok(Prepared { plan, notes })
+}
+
+/// Fills every template in once, for a machine that is not there: what is wrong with one is told now, not when a machine asks.
+fn fill_in(plan: &Plan, scripts: &Scripts) -> anyhow::Result<()> {
+    let (mac, urls) = anyone(plan);
+    let context = plan.answer_context(mac, &urls.answers, &urls.callback);
+    distro::answer_files(&context)?;
+    let args = distro::kernel_args(&context)?;
+    Ok(scripts.try_all(&plan.release, Names::new(&plan.release).folder(), plan.endpoints(), &args)?)
 }

@@ -17,7 +17,7 @@ const ANY_MACHINE: Mac = Mac([0x02, 0, 0, 0, 0, 1]);
 
 /// `provisioner render answers`: the answer file, and nothing else on standard output.
 pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
-    let Prepared { mut plan, .. } = prepare(flags, Link::Named("none")).await?;
+    let mut plan = prepared(flags).await?;
     if plan.recipe.password.is_none() {
         eprintln!("provisioner: no --password: rendered with every account locked");
     }
@@ -32,7 +32,7 @@ pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
 
 /// `provisioner render loader`: the script of the boot loader, and nothing else on standard output.
 pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
-    let Prepared { mut plan, .. } = prepare(flags.verb.plan, Link::Named("none")).await?;
+    let mut plan = prepared(flags.verb.plan).await?;
     passphrase::stand_in(&mut plan)?;
     let (kind, carrier) = match flags.firmware {
         FirmwareArg::Uefi => (ScriptKind::Grub, Carrier::Tftp),
@@ -42,12 +42,21 @@ pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
     let (mac, urls) = anyone(&plan);
     let args = distro::kernel_args(&plan.answer_context(mac, &urls.answers, &urls.callback))?;
     let names = Names::new(&plan.release);
-    let script = Scripts::new()?.install(kind, carrier, &plan.release, names.folder(), plan.endpoints(), &args)?;
-    print(&script)
+    let scripts = Scripts::new(&plan.release.distro.catalogue)?;
+    print(&scripts.install(kind, carrier, &plan.release, names.folder(), plan.endpoints(), &args)?)
+}
+
+/// The plan. What is noted on the way to it is none of the output.
+async fn prepared(flags: PlanFlags) -> anyhow::Result<Plan> {
+    let Prepared { plan, notes } = prepare(flags, Link::Named("none")).await?;
+    for note in notes {
+        eprintln!("provisioner: {note}");
+    }
+    Ok(plan)
 }
 
 /// A machine that is not there, and its addresses: the token in them opens nothing.
-fn anyone(plan: &Plan) -> (Mac, MachineUrls) {
+pub fn anyone(plan: &Plan) -> (Mac, MachineUrls) {
     let mac = plan.host.mac.unwrap_or(ANY_MACHINE);
     (mac, Secret([0; 32]).urls(mac, plan.endpoints(), &plan.release.distro.answers))
 }

@@ -1,13 +1,13 @@
 //! `(release, recipe, machine) → text`: the answer file, the scripts it has fetched, and the installer's kernel arguments.
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use minijinja::{Value, value::Serde};
 use serde::Serialize;
 
-use super::{Release, address, check, render};
+use super::{Release, Templates, address, check, render};
 use crate::model::{Disk, Endpoints, Hinted, Host, InstallRecipe, Mac, Passphrase, PasswordHash, Sha256Digest};
 
 /// What follows it on the installer's command line is kept for the installed system too.
@@ -44,7 +44,7 @@ pub struct AnswerContext<'a> {
 }
 
 /// The values that templates name. An empty string means that there is none.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Values<'a> {
     version: &'a str,
     codename: &'a str,
@@ -111,12 +111,9 @@ struct RepoValues<'a> {
 pub fn answer_files(context: &AnswerContext<'_>) -> anyhow::Result<BTreeMap<String, String>> {
     let distro = &context.release.distro;
     let values = Value::from(Serde(values(context)?));
-    let environment = render::environment(distro)?;
+    let templates = Templates::parse(distro.templates.clone())?;
     let mut files = BTreeMap::new();
-    let fill = |name: &String| {
-        let text = environment.get_template(name).and_then(|template| template.render(&values));
-        text.with_context(|| format!("filling in {name} of {}", context.release.uid()))
-    };
+    let fill = |name: &String| templates.render(name, &values);
     let mut answers = match context.own {
         None => fill(&distro.answers)?,
         Some(own) => with_line_end(own.to_owned()) + &fill(&distro.callbacks)?,
@@ -168,6 +165,12 @@ pub fn kernel_args(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
     }
     arguments.iter().try_for_each(|argument| check::kernel_arg(argument))?;
     Ok(arguments)
+}
+
+/// What templates may name.
+pub(super) fn names() -> BTreeSet<String> {
+    let values = Value::from(Serde(Values::default()));
+    values.try_iter().into_iter().flatten().map(|name| name.to_string()).collect()
 }
 
 fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::{Catalogue, Template};
 use crate::model::{Arch, Firmware, Layout};
 
 /// One family of distributions, as its `distro.toml` describes it.
@@ -55,9 +56,12 @@ pub struct Distro {
     pub mirrors: Vec<MirrorData>,
     /// What is different per architecture.
     pub arches: BTreeMap<Arch, ArchData>,
-    /// Text of the templates beside `distro.toml`, by file name. The catalogue fills it.
+    /// The templates beside `distro.toml`, of `templates_of` and those that are shared, by file name. The catalogue fills it.
     #[serde(skip)]
-    pub templates: BTreeMap<String, String>,
+    pub templates: BTreeMap<String, Template>,
+    /// Where it was read from: its keys are there, and the loader scripts.
+    #[serde(skip)]
+    pub catalogue: Catalogue,
 }
 
 fn layouts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layout>, D::Error> {

@@ -1,7 +1,7 @@
 //! Distributions are data: everything a family needs stands in `templates/distros/<id>/`, no distribution is named in code.
 //!
 //! The [`Catalogue`] holds the families; [`Distro`] is one of them as read from its `distro.toml`; [`Release`] is a distro ×
-//! version × architecture with every template resolved to concrete names. [`answer_files`] and [`kernel_args`] turn a release,
+//! version × architecture with every template resolved to concrete names; [`Templates`] are the engine. [`answer_files`] and [`kernel_args`] turn a release,
 //! a recipe and a machine into what the installer is given; [`check`] refuses values that have no place there.
 
 pub mod address;
@@ -9,8 +9,12 @@ mod answers;
 mod catalogue;
 pub mod check;
 mod data;
+mod description;
+mod own;
 mod release;
 mod render;
+mod scan;
+mod templates;
 
 pub use answers::{AnswerContext, answer_files, answers, kernel_args};
 pub use catalogue::Catalogue;
@@ -19,3 +23,4 @@ pub use data::{
     RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
 pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
+pub use templates::{Template, Templates};

@@ -309,7 +309,9 @@ fn uid(id: &str, version: &str, variant: Option<&str>, arch: Arch) -> String {
     format!("{id}{version}{variant}-{arch}")
 }
 
-/// What the strings of a description may name.
+/// What the strings of a description may name; they are filled in from [`Names`].
+pub(super) const NAMES: [&str; 6] = ["version", "codename", "label", "variant", "arch", "uid"];
+
 #[derive(Clone, Copy)]
 struct Names<'a> {
     release: &'a ReleaseData,

@@ -10,28 +10,18 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, syntax::SyntaxConfig,
 };
 
-use super::Distro;
-
 /// A value becomes one single-quoted word.
 const SHELL: AutoEscape = AutoEscape::Custom(Cow::Borrowed("shell"));
 /// A value must fit on its line.
 const LINE: AutoEscape = AutoEscape::Custom(Cow::Borrowed("line"));
-
-/// The engine, with every template of a family parsed.
-pub(super) fn environment(distro: &Distro) -> anyhow::Result<Environment<'_>> {
-    let mut environment = bare()?;
-    for (name, text) in &distro.templates {
-        environment.add_template(name, text).with_context(|| format!("reading the template {name}"))?;
-    }
-    Ok(environment)
-}
 
 /// Renders one short string of a description, such as a path.
 pub(super) fn string(template: &str, values: impl Into<Value>) -> anyhow::Result<String> {
     bare()?.render_str(template, values).with_context(|| format!("filling in {template:?}"))
 }
 
-fn bare() -> anyhow::Result<Environment<'static>> {
+/// The engine, with the rules for every template there is.
+pub(super) fn bare() -> anyhow::Result<Environment<'static>> {
     let mut environment = Environment::new();
     // A misspelt variable must be an error: an answer that renders empty is a question on a screen nobody watches.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);

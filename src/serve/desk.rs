@@ -56,7 +56,7 @@ impl Desk {
         own_mac: Option<Mac>,
     ) -> anyhow::Result<Self> {
         let names = Names::new(&plan.release);
-        let scripts = Scripts::new()?;
+        let scripts = Scripts::new(&plan.release.distro.catalogue)?;
         let code = Code::pack(&plan.recipe.handoff, &plan.prefix)?;
         let known_hosts = KnownHosts::beside(&plan.journal);
         known_hosts.keep(&registry.machines());
@@ -200,7 +200,8 @@ impl Desk {
 
     fn install_script(&self, kind: ScriptKind, carrier: Carrier, mac: Mac) -> anyhow::Result<String> {
         let args = distro::kernel_args(&self.context(mac, &self.urls(mac)))?;
-        self.scripts.install(kind, carrier, &self.plan.release, self.names.folder(), self.plan.endpoints(), &args)
+        let (release, folder) = (&self.plan.release, self.names.folder());
+        Ok(self.scripts.install(kind, carrier, release, folder, self.plan.endpoints(), &args)?)
     }
 
     fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
@@ -211,7 +212,7 @@ impl Desk {
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {
         if goes_to_disk(machine) {
             let firmware = machine.firmware.unwrap_or(Firmware::Uefi);
-            self.scripts.local_disk(kind, &self.plan.release, firmware)
+            Ok(self.scripts.local_disk(kind, &self.plan.release, firmware)?)
         } else {
             self.install_script(kind, carrier, machine.mac)
         }

@@ -41,7 +41,6 @@ pub use self::{
 };
 use crate::{
     dhcp,
-    distro::Catalogue,
     events::Registry,
     fetch, http, mirror,
     model::{Hinted, Mac},
@@ -123,8 +122,8 @@ async fn prepare_desk(
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<(Arc<Desk>, reqwest::Client)> {
     let client = fetch::client()?;
-    let catalogue = Catalogue::embedded();
-    let keyring = fetch::keyring(catalogue, &plan.release.distro, &plan.extra_keys)?;
+    let distro = &plan.release.distro;
+    let keyring = fetch::keyring(distro.catalogue.clone(), distro, &plan.extra_keys)?;
     let folder = plan.prefix.join("boot");
     let now = Timestamp::now();
     let request = fetch::Request {

@@ -4,4 +4,5 @@ mod answers;
 mod cli;
 mod fetch;
 mod mirror;
+mod templates;
 mod tftp;
