@@ -7,6 +7,8 @@
 //!                                  └ sha256 ─▶ Packages.xz ─ sha256 ─▶ .deb ──▶ file inside it
 //! ```
 //!
+//! Of Fedora and its family (`rpm/`) the repositories are taken as one verified state for a whole run, a [`Snapshot`].
+//!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What
 //! vouched for it stands in `manifest.json` beside it; every later start hashes it again. A source that is absent (404) gives
 //! way to the next one; a source that does not verify is an error, never a reason to try another.
@@ -27,14 +29,17 @@ mod packages;
 mod refresh;
 mod release_file;
 mod remedy;
+mod rpm;
 mod store;
 mod sums;
 
 pub use archive::{Stable, newest_stable};
 pub use boot_set::{BootSet, Request, VerifiedFile, obtain};
 pub use client::client;
+pub use digest::Expected;
 pub use discover::{Question, Sources, discover, keyring};
 pub use download::DownloadError;
 pub use keyring::Keyring;
 pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
+pub use rpm::{RpmEntry, Snapshot, SnapshotRequest, Voucher};
