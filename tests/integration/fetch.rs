@@ -19,6 +19,7 @@ mod archive;
 mod cache;
 mod mirror_trouble;
 mod real_archive;
+mod rpm_repos;
 mod signatures;
 mod tampering;
 
