@@ -34,7 +34,8 @@ pub struct SnapshotRequest<'a> {
     pub repo: &'a Repo,
     /// The archive it is in; its alternates are asked for what it does not have.
     pub mirror: &'a Mirror,
-    /// The distributor's own server: what vouches for a state where there is no metalink.
+    /// The distributor's own server, as [`crate::distro::Release::public_mirrors`] has it: what vouches for a state where there
+    /// is no metalink.
     pub master: &'a Url,
     /// Where repositories are kept, such as `<prefix>/boot/<uid>/repos`. One process at a time.
     pub folder: &'a Path,

@@ -136,8 +136,10 @@ impl World {
         Ok(format!("{error:#}"))
     }
 
+    /// What was said, but for what is being fetched.
     fn said(&self) -> Vec<String> {
-        std::mem::take(&mut self.said.lock().expect("one thread"))
+        let said = std::mem::take(&mut *self.said.lock().expect("one thread"));
+        said.into_iter().filter(|line| !line.starts_with("fetching ")).collect()
     }
 }
 

@@ -35,6 +35,8 @@ struct Right {
     voucher: Voucher,
     /// Who says so, in messages.
     source: String,
+    /// Its address and content, where that was needed to know it.
+    found: Option<(Url, Vec<u8>)>,
 }
 
 /// A snapshot being taken.
@@ -88,7 +90,13 @@ impl<'a> Taking<'a> {
             match metalink(client, url).await {
                 Ok(Metalink { current, earlier, .. }) => {
                     let voucher = Voucher::over(url, Voucher::Metalink);
-                    return Some(Right { current, earlier, voucher, source: format!("the metalink {url}") });
+                    return Some(Right {
+                        current,
+                        earlier,
+                        voucher,
+                        source: format!("the metalink {url}"),
+                        found: None,
+                    });
                 }
                 Err(error) => (self.say)(&format!("{error:#}: asking {} instead", self.request.master)),
             }
@@ -97,7 +105,8 @@ impl<'a> Taking<'a> {
         match ask(client, &url, repomd::LIMIT, PATIENCE).await {
             Ok(bytes) => {
                 let voucher = Voucher::over(&url, Voucher::Master);
-                Some(Right { current: seen(&bytes), earlier: Vec::new(), voucher, source: url.to_string() })
+                let (current, source) = (seen(&bytes), url.to_string());
+                Some(Right { current, earlier: Vec::new(), voucher, source, found: Some((url, bytes)) })
             }
             Err(error) => {
                 tracing::warn!("{error:#}");
@@ -109,7 +118,7 @@ impl<'a> Taking<'a> {
     /// The right `repomd.xml`, from the store or from whichever mirror has it.
     async fn repomd(&self, right: Option<Right>) -> anyhow::Result<(Vec<u8>, Voucher)> {
         let repo = self.request.repo;
-        let Some(Right { current, earlier, voucher, source }) = right else {
+        let Some(Right { current, earlier, voucher, source, found }) = right else {
             let url = below(&self.request.mirror.url, &repomd_of(&repo.path));
             let bytes = ask(self.request.client, &url, repomd::LIMIT, PATIENCE).await?;
             (self.say)(&format!(
@@ -124,7 +133,11 @@ impl<'a> Taking<'a> {
         let (mut older, mut trouble) = (None, None);
         for root in self.roots() {
             let url = below(root, &repomd_of(&repo.path));
-            match ask(self.request.client, &url, repomd::LIMIT, PATIENCE).await {
+            let answer = match &found {
+                Some((at, bytes)) if *at == url => Ok(bytes.clone()),
+                _ => ask(self.request.client, &url, repomd::LIMIT, PATIENCE).await,
+            };
+            match answer {
                 Ok(bytes) if is(&current, seen(&bytes)) => return Ok((bytes, voucher)),
                 Ok(bytes) if earlier.iter().any(|known| is(known, seen(&bytes))) => {
                     older = older.or(Some((bytes, url)))
@@ -145,6 +158,9 @@ impl<'a> Taking<'a> {
     /// Brings `primary.xml` into the store, from whichever mirror has it.
     async fn fetch_primary(&self, primary: &Listed) -> anyhow::Result<()> {
         let (client, repo) = (self.request.client, self.request.repo);
+        if !self.store.holds(primary.expected.sha256).await {
+            (self.say)(&format!("fetching the list of packages of {}", repo.id));
+        }
         let mut trouble = None;
         for root in self.roots() {
             let url = below(root, &format!("{}/{}", repo.path, primary.path));
@@ -196,7 +212,8 @@ impl<'a> Taking<'a> {
         let keep: Vec<_> =
             std::iter::once(state).chain(before).flat_map(|state| [state.repomd, state.primary]).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let digest = entry.file_name().to_str().and_then(|name| name.parse::<Sha256Digest>().ok());
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| name.trim_end_matches(".part").parse::<Sha256Digest>().ok());
             if digest.is_some_and(|digest| !keep.contains(&digest)) {
                 // What cannot be removed is only space lost.
                 let _ = fs::remove_file(entry.path());
