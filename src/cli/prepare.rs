@@ -21,7 +21,8 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// From flags to a plan. Asks the mirror which release is stable, changes nothing.
+/// From flags to a plan. Asks which release is the newest and which mirror has it, changes nothing but what is remembered of
+/// that for a start without the network.
 pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
     let settings = Settings::from(flags);
     let problem = |problem| Problems(vec![problem]);
@@ -36,6 +37,9 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
         distro: &draft.distro,
         mirror,
         version: draft.version.as_deref(),
+        flavour: &draft.recipe.flavour,
+        arch: draft.arch,
+        prefix: &draft.prefix,
         offline: draft.offline,
         now: Timestamp::now(),
     };

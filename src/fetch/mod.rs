@@ -14,6 +14,8 @@
 //! keyring ─ signature ─▶ header of an RPM ─ sha256 ─▶ its payload ──▶ BIOS loader
 //! ```
 //!
+//! Of Fedora and its family (`rpm/`) the repositories are taken as one verified state for a whole run, a [`Snapshot`].
+//!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What
 //! vouched for it stands in `manifest.json` beside it; every later start hashes it again. A source that is absent (404) gives
 //! way to the next one; a source that does not verify is an error, never a reason to try another.
@@ -48,3 +50,4 @@ pub use level::Level;
 pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
 pub use rpm::{PackageAt, Packages};
+pub use rpm::{RpmEntry, Snapshot, SnapshotRequest, Voucher};

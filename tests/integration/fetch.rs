@@ -20,6 +20,7 @@ mod cache;
 mod mirror_trouble;
 mod real_archive;
 mod rpm_boot;
+mod rpm_repos;
 mod signatures;
 mod tampering;
 

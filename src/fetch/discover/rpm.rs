@@ -1,0 +1,153 @@
+//! Fedora and its family: the distributor's own list says which releases there are, its mirror manager who has them.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use reqwest::Client;
+use url::Url;
+
+use super::{Question, Sources, chosen};
+use crate::{
+    distro::{Distro, Mirror, Release, ReleaseData, RpmData},
+    fetch::{
+        download::part_of,
+        openpgp::day,
+        rpm::{
+            mirrors::{self, PATIENCE},
+            releases::{self, ImageName, LABEL, Listing, VERSION, choose},
+        },
+    },
+};
+
+pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Client) -> anyhow::Result<Sources> {
+    let (mut notes, distro) = (Vec::new(), question.distro);
+    let release = release(question, rpm, client, &mut notes).await?;
+    let mut public_mirrors = distro.public_mirrors();
+    let main = public_mirrors.first_mut().context("a distribution has an archive")?;
+    if let Some(ended) = rpm.ended.as_ref().filter(|_| release.ended) {
+        *main = Mirror::new(&distro.id, ended);
+    }
+    let mut mirrors = public_mirrors.clone();
+    if let Some(url) = chosen(question)? {
+        mirrors[0] = Mirror::new(&distro.id, &url);
+    } else if !question.offline {
+        pin(question, &release, client, &mut mirrors[0], &mut notes).await?;
+    }
+    if release.ended {
+        let from = mirrors[0].shown();
+        notes.push(format!("{} {} has ended and gets no updates: taking it from {from}", distro.name, release.version));
+    }
+    // The installed system keeps its own way to its repositories, over the mirror manager.
+    Ok(Sources { release, mirrors, public_mirrors, notes })
+}
+
+/// The release, and in a note what it was taken from, should that not be today's list.
+async fn release(
+    question: &Question<'_>,
+    rpm: &RpmData,
+    client: &Client,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<ReleaseData> {
+    let (distro, asked) = (question.distro, question.version);
+    let Some(url) = &rpm.releases else { return choose(distro, asked, None, false) };
+    let kept = kept_at(question);
+    let fresh = match question.offline {
+        true => Err("--offline".to_owned()),
+        false => listing(question, rpm, url, client).await.map_err(|error| {
+            tracing::warn!("asking which releases there are: {error:#}");
+            format!("{url} cannot say what is released today")
+        }),
+    };
+    let (listing, why) = match fresh {
+        Ok(listing) => {
+            keep(&kept, &listing).unwrap_or_else(|error| tracing::warn!("writing {}: {error}", kept.display()));
+            (Some(listing), None)
+        }
+        Err(why) => (read(&kept), Some(why)),
+    };
+    let release = choose(distro, asked, listing.as_ref(), why.is_none())?;
+    let named = format!("{} {}", distro.name, release.version);
+    match (why, &listing) {
+        _ if asked.is_some() => {}
+        (Some(why), Some(listing)) => {
+            let learnt = day(&listing.learnt);
+            notes.push(format!("{why}: taking {named}, the newest one when it was asked on {learnt}"));
+        }
+        (Some(why), None) => notes.push(format!("{why}: taking {named}, the newest one that is known without asking")),
+        (None, _) if distro.release(&release.version).is_err() => {
+            notes.push(format!("{named} is newer than this program, which may not know the key that signs it"));
+        }
+        (None, _) => {}
+    }
+    Ok(release)
+}
+
+/// Today's releases for the architecture that is asked about.
+async fn listing(question: &Question<'_>, rpm: &RpmData, url: &Url, client: &Client) -> anyhow::Result<Listing> {
+    let names = ReleaseData { version: VERSION.into(), label: LABEL.into(), ..ReleaseData::default() };
+    let names = named(question, &names)?;
+    let image = rpm.checksum.as_ref().and(names.checksum).map(|checksum| ImageName(checksum.iso));
+    let json = mirrors::ask(client, url, releases::LIMIT, PATIENCE).await?;
+    Listing::parse(&json, image.as_ref(), &names.arch_name, question.now).with_context(|| format!("reading {url}"))
+}
+
+/// The release with its paths, wherever it will come from.
+fn named(question: &Question<'_>, release: &ReleaseData) -> anyhow::Result<Release> {
+    let distro = Arc::clone(question.distro);
+    let mirrors = distro.public_mirrors();
+    Release::new(distro, release, question.flavour, question.arch, mirrors)
+}
+
+/// Puts the mirror that answers best in the place of the distributor's own server, which stays the last alternate.
+async fn pin(
+    question: &Question<'_>,
+    release: &ReleaseData,
+    client: &Client,
+    mirror: &mut Mirror,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let repos = named(question, release)?.repos;
+    let Some((repo, url)) = repos.first().and_then(|repo| Some((repo, repo.metalink.as_ref()?))) else {
+        return Ok(());
+    };
+    let good = match mirrors::metalink(client, url).await {
+        Ok(metalink) => mirrors::probe(client, &metalink, &repo.path).await,
+        Err(error) => {
+            tracing::warn!("asking for mirrors: {error:#}");
+            notes.push(format!("{url} cannot say who has it: using {}", mirror.url));
+            return Ok(());
+        }
+    };
+    let mut good = good.into_iter();
+    let Some(pinned) = good.next() else {
+        notes.push(format!("no mirror that {url} names is up to date: using {}", mirror.url));
+        return Ok(());
+    };
+    let master = std::mem::replace(&mut mirror.url, pinned);
+    mirror.alternates = good.chain([master]).filter(|other| *other != mirror.url).collect();
+    Ok(())
+}
+
+/// Where the list is kept for the next time.
+fn kept_at(question: &Question<'_>) -> PathBuf {
+    let Distro { id, .. } = question.distro.as_ref();
+    question.prefix.join("releases").join(format!("{id}-{}.json", question.arch))
+}
+
+/// The list of last time; none is as good as one that is damaged.
+fn read(path: &Path) -> Option<Listing> {
+    let bytes = std::fs::read(path).ok()?;
+    let damaged = |error: &_| tracing::warn!("{} is damaged and ignored: {error}", path.display());
+    serde_json::from_slice(&bytes).inspect_err(damaged).ok().filter(|listing: &Listing| !listing.releases.is_empty())
+}
+
+fn keep(path: &Path, listing: &Listing) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    let part = part_of(path);
+    std::fs::write(&part, serde_json::to_vec_pretty(listing)?)?;
+    std::fs::rename(part, path)
+}

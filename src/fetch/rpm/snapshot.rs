@@ -1,0 +1,166 @@
+//! One state of a repository, verified, for a whole run.
+//!
+//! Repositories of updates change while machines install from them: what `repomd.xml` named an hour ago is gone. A run takes
+//! one state at its start and serves that, whatever its upstream does since.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use reqwest::Client;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::primary::Primary;
+pub use super::primary::RpmEntry;
+use crate::{
+    distro::{Mirror, Repo},
+    fetch::{digest::Expected, download::DownloadError, openpgp::day},
+    model::{Hinted, Sha256Digest},
+};
+
+mod taking;
+
+use taking::Taking;
+
+/// What is to be taken, from where.
+pub struct SnapshotRequest<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// The archive it is in; its alternates are asked for what it does not have.
+    pub mirror: &'a Mirror,
+    /// The distributor's own server, as [`crate::distro::Release::public_mirrors`] has it: what vouches for a state where there
+    /// is no metalink.
+    pub master: &'a Url,
+    /// Where repositories are kept, such as `<prefix>/boot/<uid>/repos`. One process at a time.
+    pub folder: &'a Path,
+    /// The client to fetch with.
+    pub client: &'a Client,
+    /// Use what was taken last, and ask nobody.
+    pub offline: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What says that a state is the right one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Voucher {
+    /// The mirror manager's metalink, over https.
+    Metalink(Url),
+    /// The distributor's own server, over https.
+    Master(Url),
+    /// Nothing but the mirror itself, or the way it came.
+    Nobody(Url),
+}
+
+impl Voucher {
+    /// Whether somebody besides the mirror said so, over a way that TLS protects.
+    pub fn is_trusted(&self) -> bool {
+        !matches!(self, Self::Nobody(_))
+    }
+
+    /// SECURITY: what came over plain http is worth nobody's word, whoever was asked.
+    fn over(url: &Url, trusted: fn(Url) -> Self) -> Self {
+        if url.scheme() == "https" { trusted(url.clone()) } else { Self::Nobody(url.clone()) }
+    }
+}
+
+impl fmt::Display for Voucher {
+    /// Follows "vouched for by".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metalink(url) => write!(f, "the metalink {url}"),
+            Self::Master(url) => write!(f, "{url}"),
+            Self::Nobody(url) => write!(f, "nobody: {url} is not vouched for over https"),
+        }
+    }
+}
+
+/// A verified state of a repository. Clones are the same one.
+#[derive(Clone)]
+pub struct Snapshot(Arc<Inner>);
+
+struct Inner {
+    state: State,
+    repomd: PathBuf,
+    metadata: HashMap<String, Expected>,
+    primary: Primary,
+}
+
+/// `state.json`: what was taken last. Its files lie beside it under their digests, and are hashed again before they are used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    taken: Timestamp,
+    voucher: Voucher,
+    repomd: Sha256Digest,
+    primary: Sha256Digest,
+}
+
+impl Snapshot {
+    /// Takes the state that is right today; `say` is given one line at a time.
+    ///
+    /// When nobody can say what is right, or nobody has it, the state that was taken last is used again.
+    ///
+    /// # Errors
+    /// Whatever does not verify; servers that cannot be reached (or `offline`) when none was taken before.
+    pub async fn take(request: &SnapshotRequest<'_>, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        let taking = Taking::new(request, say)?;
+        let id = &request.repo.id;
+        if request.offline {
+            return taking.kept().await.with_context(|| format!("reading the kept state of {id}"))?.ok_or_else(|| {
+                let what = format!("no state of the repository {id} was kept in {}", taking.folder.display());
+                Hinted::new(what, "run once without --offline to fetch it").into()
+            });
+        }
+        let error = match taking.fresh().await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(error) => error.context(format!("taking the state of the repository {id}")),
+        };
+        let passing =
+            matches!(error.downcast_ref(), Some(DownloadError::Unreachable { .. } | DownloadError::Gone { .. }));
+        match taking.kept().await {
+            Ok(Some(snapshot)) if passing => {
+                say(&format!("using the state of {id} of {}: {error:#}", day(&snapshot.0.state.taken)));
+                Ok(snapshot)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// What a file of the repository has to be: metadata that `repomd.xml` lists, packages that `primary.xml` lists.
+    pub fn find(&self, path_below_repo: &str) -> Option<Expected> {
+        let package = || self.0.primary.find(path_below_repo).map(|entry| entry.expected);
+        self.0.metadata.get(path_below_repo).copied().or_else(package)
+    }
+
+    /// The newest version of a package.
+    pub fn package(&self, name: &str, arch: &str) -> Option<&RpmEntry> {
+        self.0.primary.newest(name, arch)
+    }
+
+    /// All packages, in the order of their paths.
+    pub fn packages(&self) -> &[RpmEntry] {
+        self.0.primary.entries()
+    }
+
+    /// The verified `repomd.xml` on the disk: `repodata/repomd.xml` is served from it, not from upstream.
+    pub fn repomd(&self) -> &Path {
+        &self.0.repomd
+    }
+
+    /// Who says that this state is right: what is not verified has to be named to the operator.
+    pub fn vouched(&self) -> &Voucher {
+        &self.0.state.voucher
+    }
+
+    /// When it was taken.
+    pub fn taken(&self) -> Timestamp {
+        self.0.state.taken
+    }
+}

@@ -1,0 +1,161 @@
+//! States of a repository: whole, kept, and refused at every link that is altered.
+
+use super::*;
+
+#[tokio::test]
+async fn a_state_knows_its_files_while_upstream_moves_on() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let snapshot = world.snapshot(&["one"]).await?;
+    assert_eq!(snapshot.find(&SHIM.path()), expected(&SHIM));
+    assert!(snapshot.find(&world.main.primary).is_some(), "what repomd.xml lists");
+    for unknown in ["repodata/repomd.xml", "Packages/x/x.rpm", "../x", ""] {
+        assert_eq!(snapshot.find(unknown), None, "{unknown}");
+    }
+    let newest = snapshot.package("shim-x64", "x86_64").context("a shim")?;
+    assert_eq!((newest.version.as_str(), &newest.path), ("16.1-1", &SHIM.path()));
+    assert_eq!(Some(newest.expected), expected(&SHIM));
+    assert_eq!(snapshot.package("shim-x64", "aarch64"), None);
+    assert_eq!(snapshot.packages().len(), 3);
+
+    // Upstream is updated: this state stays what it is, the next one is another, and that before it stays on the disk.
+    let before = std::fs::read(snapshot.repomd())?;
+    assert_eq!(sha256(&before), world.main.repomd.1);
+    let newer = repository(&world.root().join("one").join(MAIN), &[GRUB]);
+    world.names(&[&newer.repomd, &world.main.repomd], &["one"]);
+    let next = world.snapshot(&["one"]).await?;
+    assert_eq!(next.packages().len(), 1);
+    assert_eq!(sha256(&std::fs::read(next.repomd())?), newer.repomd.1);
+    assert_eq!(snapshot.packages().len(), 3);
+    assert_eq!(std::fs::read(snapshot.repomd())?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_taken_is_taken_again_without_fetching_and_without_the_network() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let error = world.take(&world.repo()?, &["one"], true).await.err().context("nothing was kept")?;
+    assert!(error.is::<Hinted>(), "{error:#}");
+    world.snapshot(&["one"]).await?;
+    world.server.asked();
+    world.snapshot(&["one"]).await?;
+    assert_eq!(world.server.paths(), ["/metalink/testora-44-x86_64"], "the rest is here");
+    let kept = world.take(&world.repo()?, &["one"], true).await?;
+    assert_eq!(kept.packages().len(), 3);
+    assert_eq!(world.server.paths(), [""; 0]);
+
+    // Servers that do not answer are no reason to stop; what was kept and then damaged is.
+    for path in [format!("/one/{MAIN}/repodata/repomd.xml"), format!("/one/{MAIN}/{}", world.main.primary)] {
+        world.server.always(&path, Fault::Status(403));
+    }
+    let newer = repository(&world.root().join("master").join(MAIN), &[GRUB]);
+    world.names(&[&newer.repomd], &["one"]);
+    assert_eq!(world.snapshot(&["one"]).await?.packages().len(), 3);
+    let said = world.said().join("\n");
+    assert!(said.starts_with("using the state of testora of 2026-11-20: taking the state of the repository"), "{said}");
+    flip(kept.repomd())?;
+    let error = world.failure(&["one"]).await?;
+    assert!(error.ends_with("cannot be fetched: it answered 403 Forbidden"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_flipped_byte_is_refused_at_every_link_and_the_link_is_named() -> anyhow::Result<()> {
+    let repomd_url = |world: &World| world.url(&format!("one/{MAIN}/repodata/repomd.xml"));
+    let taking = "taking the state of the repository testora";
+
+    let world = World::new()?;
+    flip(&world.root().join("one").join(MAIN).join("repodata/repomd.xml"))?;
+    let actual = sha256(&std::fs::read(world.root().join("one").join(MAIN).join("repodata/repomd.xml"))?);
+    let (url, listed, source) = (repomd_url(&world), &world.main.repomd.1, world.url("metalink/testora-44-x86_64"));
+    let altered = |url: &str, actual: &str, listed: &str| {
+        format!("{url} is not the file that was signed for: its SHA-256 is {actual} instead of {listed}")
+    };
+    assert_eq!(
+        world.failure(&["one"]).await?,
+        format!(
+            "{taking}: comparing repomd.xml with what the metalink {source} says: {}",
+            altered(&url, &actual, listed)
+        )
+    );
+    let folder = world.folder.path().join("repos/testora");
+    assert_eq!(std::fs::read_dir(folder)?.count(), 0, "nothing of it is kept");
+
+    let world = World::new()?;
+    let wrong = "0".repeat(64);
+    world.names(&[&(world.main.repomd.0, wrong.clone())], &["one"]);
+    let error = world.failure(&["one", "two"]).await?;
+    assert!(error.ends_with(&altered(&repomd_url(&world), &world.main.repomd.1, &wrong)), "{error}");
+
+    let world = World::new()?;
+    let primary = world.root().join("one").join(MAIN).join(&world.main.primary);
+    let listed = sha256(&std::fs::read(&primary)?);
+    flip(&primary)?;
+    let actual = sha256(&std::fs::read(&primary)?);
+    let url = world.url(&format!("one/{MAIN}/{}", world.main.primary));
+    let link = "fetching the list of packages that repomd.xml names";
+    assert_eq!(world.failure(&["one"]).await?, format!("{taking}: {link}: {}", altered(&url, &actual, &listed)));
+
+    // Others have it as it should be.
+    assert_eq!(world.snapshot(&["one", "two"]).await?.packages().len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_behind_makes_way_and_one_that_is_a_little_behind_will_do() -> anyhow::Result<()> {
+    let world = World::new()?;
+    assert_eq!(world.snapshot(&["stale", "missing", "two"]).await?.packages().len(), 3);
+    let newer = repository(&world.root().join("master").join(MAIN), &[GRUB]);
+    world.names(&[&newer.repomd, &world.main.repomd], &["one"]);
+    std::fs::remove_dir_all(world.folder.path().join("repos"))?;
+    assert_eq!(world.snapshot(&["stale", "one"]).await?.packages().len(), 3);
+    let said = world.said();
+    assert_eq!(
+        said,
+        [format!("{} is a little behind, but still good", world.url(&format!("one/{MAIN}/repodata/repomd.xml")))]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_metalink_the_master_says_what_is_right_and_without_it_nobody() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let repo = Repo { metalink: None, ..world.repo()? };
+    let error = world.take(&repo, &["stale"], false).await.err().context("not what the master has")?;
+    let master = world.url(&format!("master/{MAIN}/repodata/repomd.xml"));
+    assert!(format!("{error:#}").contains(&format!("comparing repomd.xml with what {master} says")), "{error:#}");
+    let snapshot = world.take(&repo, &["one"], false).await?;
+    // Over plain http, the master's word is nobody's.
+    assert!(!snapshot.vouched().is_trusted());
+    assert_eq!(snapshot.vouched().to_string(), format!("nobody: {master} is not vouched for over https"));
+
+    world.server.always(&format!("/master/{MAIN}/repodata/repomd.xml"), Fault::Status(403));
+    let snapshot = world.take(&repo, &["stale"], false).await?;
+    assert_eq!(snapshot.packages().len(), 1);
+    assert!(!snapshot.vouched().is_trusted());
+    assert_eq!(
+        world.said(),
+        ["nobody but the mirror vouches for testora: neither its metalink nor its master answers"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_state_that_was_vouched_for_is_not_given_up_for_one_that_is_not() -> anyhow::Result<()> {
+    let world = World::new()?;
+    world.snapshot(&["one"]).await?;
+    let state = world.folder.path().join("repos/testora/state.json");
+    let trusted = std::fs::read_to_string(&state)?.replace("\"nobody\"", "\"metalink\"");
+    std::fs::write(&state, trusted)?;
+    for path in ["/metalink/testora-44-x86_64".to_owned(), format!("/master/{MAIN}/repodata/repomd.xml")] {
+        world.server.always(&path, Fault::Status(403));
+    }
+    let snapshot = world.snapshot(&["stale"]).await?;
+    assert_eq!(snapshot.packages().len(), 3);
+    assert!(snapshot.vouched().is_trusted());
+    let said = world.said();
+    assert_eq!(
+        said.last().map(String::as_str),
+        Some("nobody can say what is right for testora today: using its state of 2026-11-20")
+    );
+    Ok(())
+}
