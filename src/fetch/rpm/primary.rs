@@ -87,6 +87,7 @@ fn unpack<'a>(packed: impl BufRead + 'a, name: &str) -> anyhow::Result<Box<dyn B
             zstd.window_log_max(ZSTD_WINDOW_LOG)?;
             buffered(zstd)
         }
+        Some("gz") => buffered(flate2::bufread::MultiGzDecoder::new(packed)),
         Some("xz") => buffered(XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB)),
         Some("xml") => Box::new(packed),
         _ => bail!("{name} is compressed in a way that is not known here"),
