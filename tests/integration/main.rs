@@ -3,5 +3,6 @@
 mod answers;
 mod cli;
 mod fetch;
+mod kickstart;
 mod mirror;
 mod tftp;

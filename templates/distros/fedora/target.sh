@@ -1,0 +1,5 @@
+# What was installed in text mode starts in text mode, unless told otherwise, even when it is a desktop.
+root=${ANA_INSTALL_PATH:-/mnt/sysroot}
+if [ -L "$root/etc/systemd/system/display-manager.service" ]; then
+	chroot "$root" systemctl set-default graphical.target >/dev/null 2>&1 || true
+fi
