@@ -160,6 +160,20 @@ fn an_installation_reports_each_step_in_order_and_its_host_keys() {
 }
 
 #[test]
+fn an_administrator_without_a_password_may_administer_all_the_same() {
+    let mut case = Case::new("fedora", "44", "Minimal");
+    case.recipe.user = Some("ada".into());
+    let granted = |case: &Case| {
+        let sandbox = Sandbox::new(Some("sda"));
+        sandbox.install(case, &["%post"], &[]);
+        sandbox.read("new/etc/sudoers.d/provisioner")
+    };
+    assert_eq!(granted(&case), "");
+    case.recipe.password = None;
+    assert_eq!(granted(&case), "ada ALL=(ALL) NOPASSWD: ALL\n");
+}
+
+#[test]
 fn a_server_that_is_gone_does_not_fail_the_installation() {
     let case = Case::full("centos-stream", "9", "server");
     let case = Case { recipe: provisioner::model::InstallRecipe { disk: Disk::FirstFixed, ..case.recipe }, ..case };

@@ -52,7 +52,7 @@ fn wanted(case: &Case) -> Value {
     let flavour = &case.release.distro.flavours[&recipe.flavour];
     let environment = flavour.tasks.first().map(|task| task.trim_start_matches("@^"));
     let tpm2 = recipe.encryption.as_ref().is_some_and(|encryption| encryption.tpm2);
-    let mut packages: Vec<_> = recipe.packages.iter().map(String::as_str).chain(["openssh-server"]).collect();
+    let mut packages: Vec<_> = recipe.packages.iter().map(String::as_str).chain(["openssh-server", "sudo"]).collect();
     packages.extend(if tpm2 { &["tpm2-tools", "tpm2-tss"][..] } else { &[] });
     packages.extend(case.code.then_some("tar"));
     packages.sort_unstable();
