@@ -78,6 +78,8 @@ struct Values<'a> {
     /// Where the code for the hand-off is, and its SHA-256.
     handoff_url: String,
     handoff_sha256: String,
+    /// The operator's own kernel arguments that the installed system keeps.
+    kept_args: Vec<&'a str>,
     http: String,
     /// The install tree, through us.
     tree_url: String,
@@ -154,14 +156,11 @@ pub fn kernel_args(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
     }
     arguments.retain(|argument| !argument.is_empty());
 
-    let mut own = context.kernel_args.splitn(2, |argument| argument == KEPT);
-    let first = own.next().unwrap_or_default();
-    let (once, kept) = own.next().map_or((&[][..], first), |kept| (first, kept));
+    let (once, kept) = own_args(context.kernel_args);
     arguments.extend_from_slice(once);
-    let kept: Vec<_> = kept.iter().filter(|argument| *argument != KEPT).cloned().collect();
     if !kept.is_empty() {
         arguments.push(KEPT.to_owned());
-        arguments.extend(kept);
+        arguments.extend(kept.into_iter().map(str::to_owned));
     }
     arguments.iter().try_for_each(|argument| check::kernel_arg(argument))?;
     Ok(arguments)
@@ -171,6 +170,14 @@ pub fn kernel_args(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
 pub(super) fn names() -> BTreeSet<String> {
     let values = Value::from(Serde(Values::default()));
     values.try_iter().into_iter().flatten().map(|name| name.to_string()).collect()
+}
+
+/// The operator's own arguments: those for the installer alone, and those that the installed system keeps.
+fn own_args(arguments: &[String]) -> (&[String], Vec<&str>) {
+    let mut parts = arguments.splitn(2, |argument| argument == KEPT);
+    let first = parts.next().unwrap_or_default();
+    let (once, kept) = parts.next().map_or((&[][..], first), |kept| (first, kept));
+    (once, kept.iter().map(String::as_str).filter(|argument| *argument != KEPT).collect())
 }
 
 fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
@@ -226,6 +233,7 @@ fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
         handoff: recipe.handoff.command().unwrap_or_default(),
         handoff_url: context.handoff_code.map_or_else(String::new, |_| beside(context.answers_url, "handoff.tar")),
         handoff_sha256: context.handoff_code.map_or_else(String::new, |digest| digest.to_string()),
+        kept_args: own_args(context.kernel_args).1,
         http: context.endpoints.http().to_string(),
         tree_url: release.tree.as_ref().map_or_else(String::new, |tree| ours(&release.archive().id, tree)),
         repos: release

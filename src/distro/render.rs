@@ -12,6 +12,9 @@ use minijinja::{
 
 /// A value becomes one single-quoted word.
 const SHELL: AutoEscape = AutoEscape::Custom(Cow::Borrowed("shell"));
+/// A value becomes one word of a kickstart: of a command's line, which pykickstart takes apart by the shell's rules
+/// (`shlex.split`), or of a script in one of its sections. Plain words stay as they are, which leaves lists of packages alone.
+const KICKSTART: AutoEscape = AutoEscape::Custom(Cow::Borrowed("kickstart"));
 /// A value must fit on its line.
 const LINE: AutoEscape = AutoEscape::Custom(Cow::Borrowed("line"));
 
@@ -27,7 +30,11 @@ pub(super) fn bare() -> anyhow::Result<Environment<'static>> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment
         .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
-    environment.set_auto_escape_callback(|name| if name.ends_with(".sh") { SHELL } else { LINE });
+    environment.set_auto_escape_callback(|name| match name.rsplit_once('.') {
+        Some((_, "sh")) => SHELL,
+        Some((_, "ks")) => KICKSTART,
+        _ => LINE,
+    });
     environment.set_formatter(escape);
     Ok(environment)
 }
@@ -42,7 +49,7 @@ fn escape(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Res
     if text.chars().any(char::is_control) {
         return refuse("a value with a line break or another control character cannot be an answer");
     }
-    if *state.auto_escape() == SHELL {
+    if *state.auto_escape() == SHELL || *state.auto_escape() == KICKSTART && !is_plain(&text) {
         return Ok(write!(out, "{}", quoted(&text))?);
     }
     // debconf-set-selections joins a line that ends so with the next one.
@@ -50,6 +57,12 @@ fn escape(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Res
         return refuse("a value that ends with a backslash cannot be an answer");
     }
     Ok(out.write_str(&text)?)
+}
+
+/// Whether neither a shell nor pykickstart sees more than a word in it, wherever it stands: `%` would start a section, `#` a
+/// comment.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"@^_+=:,./-".contains(&b))
 }
 
 /// `text` as one word of a POSIX shell.
@@ -77,9 +90,25 @@ mod tests {
     }
 
     #[test]
+    fn every_value_in_a_kickstart_is_one_word_and_quoted_only_where_it_must_be() {
+        for (value, word) in [
+            ("http://192.0.2.1:80/x", "http://192.0.2.1:80/x"),
+            ("@^a-b", "@^a-b"),
+            ("", "''"),
+            ("%end", "'%end'"),
+            ("a # b", "'a # b'"),
+            ("$6$salt$hash", "'$6$salt$hash'"),
+            ("it's", r"'it'\''s'"),
+            ("ends with \\", r"'ends with \'"),
+        ] {
+            assert_eq!(render("a.ks", "lang {{ value }}\n", value).expect(value), format!("lang {word}\n"));
+        }
+    }
+
+    #[test]
     fn no_value_can_start_a_line_of_its_own() {
         for value in ["a\nd-i x", "a\r", "a\u{7f}", "a\u{85}"] {
-            for name in ["a.sh", "a.cfg"] {
+            for name in ["a.sh", "a.ks", "a.cfg"] {
                 assert!(render(name, "{{ value }}", value).is_err(), "{name} {value:?}");
             }
         }

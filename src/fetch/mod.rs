@@ -51,3 +51,6 @@ pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
 pub use rpm::{PackageAt, Packages};
 pub use rpm::{RpmEntry, Snapshot, SnapshotRequest, Voucher};
+
+/// Memory an xz stream may ask for, in KiB. `xz -9`, the most that distributions use, needs 65 MiB.
+const XZ_MEMORY_KIB: u32 = 128 * 1024;

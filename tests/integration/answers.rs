@@ -161,12 +161,12 @@ fn value<'a>(text: &'a str, question: &str) -> &'a str {
 }
 
 /// Says why a test cannot run here; where everything must be there, that is a failure.
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
     eprintln!("skipped: {reason}");
 }
 
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", "command -v \"$1\" >/dev/null", "sh", program]).status();
     found.is_ok_and(|status| status.success())
 }
@@ -176,7 +176,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Compares with a checked-in file; `UPDATE_GOLDEN=1` writes it instead.
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = fixture(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, text).expect("a writable fixture");

@@ -3,6 +3,7 @@
 mod answers;
 mod cli;
 mod fetch;
+mod kickstart;
 mod mirror;
 mod templates;
 mod tftp;

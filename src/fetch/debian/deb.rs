@@ -14,9 +14,9 @@ use anyhow::{Context, bail, ensure};
 use lzma_rust2::XzReader;
 use tar::EntryType;
 
-use super::packages::XZ_MEMORY_KIB;
 use crate::{
     fetch::{
+        XZ_MEMORY_KIB,
         archive::Wanted,
         digest::{self, HashingWriter},
         links::{follow, plain},

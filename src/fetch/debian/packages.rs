@@ -8,10 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use lzma_rust2::XzReader;
 
-use crate::fetch::digest::Expected;
-
-/// Memory an xz stream may ask for, in KiB. `xz -9`, the most that Debian uses, needs 65 MiB.
-pub const XZ_MEMORY_KIB: u32 = 128 * 1024;
+use crate::fetch::{XZ_MEMORY_KIB, digest::Expected};
 
 /// A decompressed index is at most this long: Debian's largest has 57 MB.
 const INDEX_LIMIT: u64 = 1 << 30;

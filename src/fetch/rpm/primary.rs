@@ -17,7 +17,7 @@ use super::{
     version,
     xml::{Element, Xml},
 };
-use crate::fetch::{digest::Expected, packages::XZ_MEMORY_KIB};
+use crate::fetch::{XZ_MEMORY_KIB, digest::Expected};
 
 /// The most it may unpack to.
 const LIMIT: u64 = 1 << 30;

@@ -252,7 +252,7 @@ fn every_shell_prepares_the_same() {
     }
     let distro = &case("true").release.distro;
     let fragment = &distro.templates["handoff.sh"];
-    assert!(!fragment.lines().any(|line| line.starts_with('%')), "kickstart takes that for a section");
+    assert!(!fragment.text.lines().any(|line| line.starts_with('%')), "kickstart takes that for a section");
     let mut outcomes = SHELLS.map(|shell| {
         let target = Target::new();
         // What a new system calls sh.
