@@ -15,6 +15,7 @@ mod release;
 mod render;
 mod scan;
 mod templates;
+mod treeinfo;
 
 pub use answers::{AnswerContext, answer_files, answers, kernel_args};
 pub use catalogue::Catalogue;
@@ -24,3 +25,4 @@ pub use data::{
 };
 pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
 pub use templates::{Template, Templates};
+pub use treeinfo::treeinfo;

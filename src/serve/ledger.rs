@@ -8,17 +8,37 @@ use crate::{
     mirror::{Known, Ledger},
 };
 
-/// The files of one run's main archive.
-#[derive(Debug, Default)]
+/// The files of one run's install tree and repositories.
 pub struct RunLedger {
     /// Id of the main archive: of the others nothing is known.
     archive: String,
     /// The install tree below it.
-    tree: Option<String>,
+    tree: String,
     /// Verified files of the tree, by path below the archive.
     files: BTreeMap<String, PathBuf>,
-    /// Repositories by folder below the archive, as they were when this run began.
-    repos: BTreeMap<String, Snapshot>,
+    /// Repositories as they were when this run began, by their folder below the archive.
+    repos: Vec<(String, Snapshot)>,
+}
+
+/// SECURITY: dracut and Anaconda look for `images/updates.img` and `images/product.img` and run what is in them as root.
+const OUTSIDE: &str = "nothing vouches for this file of the install tree";
+const UNLISTED: &str = "the repository's metadata of this run does not list it";
+
+impl RunLedger {
+    /// An empty ledger for the install tree at `tree` of an archive.
+    pub fn new(archive: &str, tree: &str) -> Self {
+        Self { archive: archive.to_owned(), tree: tree.to_owned(), files: BTreeMap::new(), repos: Vec::new() }
+    }
+
+    /// Verified bytes for a path below the archive.
+    pub fn add_file(&mut self, path: String, file: PathBuf) {
+        self.files.insert(path, file);
+    }
+
+    /// The state of the repository in a folder below the archive.
+    pub fn add_repo(&mut self, folder: &str, snapshot: Snapshot) {
+        self.repos.push((folder.to_owned(), snapshot));
+    }
 }
 
 impl Ledger for RunLedger {
@@ -29,30 +49,14 @@ impl Ledger for RunLedger {
         if let Some(file) = self.files.get(path) {
             return Known::Here(file.clone());
         }
-        let repo = self.repos.iter().filter_map(|(folder, repo)| Some((below(path, folder)?, repo)));
-        if let Some((rest, repo)) = repo.min_by_key(|(rest, _)| rest.len()) {
-            return in_repo(rest, repo, self.tree.as_deref().is_some_and(|tree| below(path, tree).is_some()));
+        // A repository may lie below another one's folder.
+        let repos = self.repos.iter().filter_map(|(folder, repo)| Some((below(path, folder)?, repo)));
+        match repos.min_by_key(|(rest, _)| rest.len()) {
+            Some(("repodata/repomd.xml", repo)) => Known::Here(repo.repomd().to_owned()),
+            Some((rest, repo)) => repo.find(rest).map_or(Known::Refused(UNLISTED), Known::Content),
+            None if below(path, &self.tree).is_some() => Known::Refused(OUTSIDE),
+            None => Known::Nothing,
         }
-        match &self.tree {
-            Some(tree) if below(path, tree).is_some() => Known::Refused(OUTSIDE),
-            _ => Known::Nothing,
-        }
-    }
-}
-
-/// SECURITY: dracut and Anaconda look for `images/updates.img` and `images/product.img` and run what is in them.
-const OUTSIDE: &str = "nothing vouches for this file of the install tree";
-const UNLISTED: &str = "the repository's metadata of this run does not list it";
-
-fn in_repo(path: &str, repo: &Snapshot, in_tree: bool) -> Known {
-    if path == "repodata/repomd.xml" {
-        return Known::Here(repo.repomd().to_owned());
-    }
-    match repo.find(path) {
-        Some(expected) => Known::Content(expected),
-        None if path.starts_with("repodata/") || path.ends_with(".rpm") => Known::Refused(UNLISTED),
-        None if in_tree => Known::Refused(OUTSIDE),
-        None => Known::Nothing,
     }
 }
 

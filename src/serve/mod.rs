@@ -10,6 +10,7 @@ mod handoff;
 mod host_keys;
 mod job;
 mod known_hosts;
+mod ledger;
 mod link;
 mod login;
 mod on_done;
@@ -17,6 +18,7 @@ mod publish;
 mod secret;
 mod signals;
 mod supervise;
+mod supply;
 mod tally;
 
 use std::{
@@ -27,10 +29,9 @@ use std::{
 };
 
 use anyhow::Context;
-use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use self::{adapters::TftpFiles, link::Link, supervise::supervise};
+use self::{adapters::TftpFiles, link::Link, supervise::supervise, supply::Supply};
 pub use self::{
     callback::Unheard,
     desk::{Desk, Opened},
@@ -43,7 +44,7 @@ use crate::{
     dhcp,
     events::Registry,
     fetch, http, mirror,
-    model::{Hinted, Mac},
+    model::Hinted,
     net::{
         Place, probe,
         setup::{self, Applied, Change, Integrations, Tools},
@@ -89,9 +90,12 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     let changes = needed_changes(&plan, &place, &tools)?;
     create(&plan.prefix)?;
     let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
-    let (desk, client) = prepare_desk(&plan, interface.mac, say).await?;
-    let registry = desk.registry().clone();
-    let servers = Servers::new(&plan, &place, desk, client)?;
+    let client = fetch::client()?;
+    let Supply { files, ledger } = supply::bring(&plan, &client, say).await?;
+    let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
+    let registry = Registry::open(&plan.journal)?;
+    let desk = Arc::new(Desk::new(plan.clone(), files, registry.clone(), secret, interface.mac)?);
+    let servers = Servers::new(&plan, &place, desk, client, ledger)?;
     let bound = servers.bind()?;
 
     let network = setup::apply(&place, &tools, &interface, &changes, &record)?;
@@ -113,34 +117,6 @@ pub fn needed_changes(plan: &Plan, place: &Place, tools: &Tools) -> anyhow::Resu
     let interface = named(&plan.interface, &interfaces)?;
     let integrations = Integrations::probe(place, tools, &plan.interface).context("looking for network managers")?;
     Ok(setup::needed(interface, &interfaces, plan.network.router_net(), &integrations)?)
-}
-
-/// Everything that can be known before a machine asks: verified boot files, secret, registry, rendered answers.
-async fn prepare_desk(
-    plan: &Plan,
-    own_mac: Option<Mac>,
-    say: &(dyn Fn(&str) + Sync),
-) -> anyhow::Result<(Arc<Desk>, reqwest::Client)> {
-    let client = fetch::client()?;
-    let distro = &plan.release.distro;
-    let keyring = fetch::keyring(distro.catalogue.clone(), distro, &plan.extra_keys)?;
-    let folder = plan.prefix.join("boot");
-    let now = Timestamp::now();
-    let request = fetch::Request {
-        release: &plan.release,
-        keyring: &keyring,
-        folder: &folder,
-        client: &client,
-        trust: plan.trust,
-        packages: &|_, _| Ok(None),
-        offline: plan.offline,
-        now,
-    };
-    let files = fetch::obtain(&request, say).await.map_err(fetch::with_remedy)?;
-    say(&format!("boot files verified: {}", files.provenance()));
-    let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
-    let registry = Registry::open(&plan.journal)?;
-    Ok((Arc::new(Desk::new(plan.clone(), files, registry, secret, own_mac)?), client))
 }
 
 fn named<'a>(name: &str, interfaces: &'a [probe::Interface]) -> Result<&'a probe::Interface, Hinted> {
@@ -185,11 +161,17 @@ struct Bound {
 }
 
 impl Servers {
-    fn new(plan: &Plan, place: &Place, desk: Arc<Desk>, client: reqwest::Client) -> anyhow::Result<Self> {
+    fn new(
+        plan: &Plan,
+        place: &Place,
+        desk: Arc<Desk>,
+        client: reqwest::Client,
+        ledger: Arc<dyn mirror::Ledger>,
+    ) -> anyhow::Result<Self> {
         let counting = Arc::clone(&desk);
         let mirror = mirror::Proxy::open(mirror::Config {
             mirrors: plan.release.mirrors.clone(),
-            ledger: Arc::new(mirror::Unlisted),
+            ledger,
             immutable: (&*plan.release.distro).into(),
             folder: plan.prefix.join("mirror"),
             client,

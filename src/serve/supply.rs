@@ -1,0 +1,119 @@
+//! What a run serves, brought here and verified before any machine asks: the repositories' state, the boot files, and what the
+//! mirror is told of both.
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use url::Url;
+
+use super::{ledger::RunLedger, publish};
+use crate::{
+    distro::{Mirror, Release, address, treeinfo},
+    fetch::{self, BootSet, PackageAt, Snapshot},
+    mirror,
+    plan::Plan,
+};
+
+/// Everything that has to be here before a machine may boot.
+pub struct Supply {
+    /// The verified boot files.
+    pub files: BootSet,
+    /// What is known of the archives' files.
+    pub ledger: Arc<dyn mirror::Ledger>,
+}
+
+/// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
+pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Supply> {
+    let (release, folder, now) = (&plan.release, plan.prefix.join("boot"), Timestamp::now());
+    let keyring = fetch::keyring(release.distro.catalogue.clone(), &release.distro, &plan.extra_keys)?;
+    let snapshots = take_snapshots(plan, &folder, client, now, say).await.map_err(fetch::with_remedy)?;
+    let packages = |repo: &str, name: &str| Ok(package(release, &snapshots, repo, name));
+    let request = fetch::Request {
+        release,
+        keyring: &keyring,
+        folder: &folder,
+        client,
+        trust: plan.trust,
+        packages: &packages,
+        offline: plan.offline,
+        now,
+    };
+    let files = fetch::obtain(&request, say).await.map_err(fetch::with_remedy)?;
+    match files.level() {
+        fetch::Level::Signed => say(&format!("boot files verified: {}", files.provenance())),
+        _ => say(&format!("boot files are NOT signed: {}; --trust signed refuses that", files.provenance())),
+    }
+    let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
+        None => Arc::new(mirror::Unlisted),
+        Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots)?),
+    };
+    Ok(Supply { files, ledger })
+}
+
+/// The state of each repository, in the order of [`Release::repos`].
+async fn take_snapshots(
+    plan: &Plan,
+    boot: &Path,
+    client: &reqwest::Client,
+    now: Timestamp,
+    say: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<Vec<Snapshot>> {
+    let release = &plan.release;
+    let folder = boot.join(release.uid()).join("repos");
+    let mut snapshots = Vec::new();
+    for repo in &release.repos {
+        let request = fetch::SnapshotRequest {
+            repo,
+            mirror: release.archive(),
+            master: &release.public_mirrors[0].url,
+            folder: &folder,
+            client,
+            offline: plan.offline,
+            now,
+        };
+        let snapshot = Snapshot::take(&request, say).await?;
+        let (count, voucher) = (snapshot.packages().len(), snapshot.vouched());
+        say(&format!("repository {}: {count} packages, vouched for by {voucher}", repo.id));
+        snapshots.push(snapshot);
+    }
+    Ok(snapshots)
+}
+
+/// Where a repository has a package that boot files are in.
+fn package(release: &Release, snapshots: &[Snapshot], repo: &str, name: &str) -> Option<PackageAt> {
+    let (repo, snapshot) = release.repos.iter().zip(snapshots).find(|(known, _)| known.id == repo)?;
+    let found = snapshot.package(name, &release.arch_name).or_else(|| snapshot.package(name, "noarch"))?;
+    let path = format!("{}/{}", repo.path, found.path);
+    let Mirror { url, alternates, .. } = release.archive();
+    let urls: Vec<Url> = [url].into_iter().chain(alternates).map(|root| address::below(root, &path)).collect();
+    Some(PackageAt { urls, expected: found.expected, version: found.version.clone() })
+}
+
+/// The ledger of an install tree and its repositories. Writes the tree's `.treeinfo`.
+fn ledger(
+    release: &Release,
+    tree: &str,
+    folder: &Path,
+    files: &BootSet,
+    snapshots: Vec<Snapshot>,
+) -> anyhow::Result<RunLedger> {
+    let mut ledger = RunLedger::new(&release.archive().id, tree);
+    for (path, artifact) in release.tree_artifacts() {
+        let file = files.file(&artifact.name).with_context(|| format!("{} was not fetched", artifact.name))?;
+        ledger.add_file(path, file.path.clone());
+    }
+    let text = treeinfo(release, |name| files.file(name).map(|file| file.sha256));
+    let path = folder.join("treeinfo");
+    // Machines that are being installed read it: it changes only when its content does.
+    if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+        publish::replace(&path, 0o644, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+    }
+    for name in [".treeinfo", "treeinfo"] {
+        ledger.add_file(format!("{tree}/{name}"), path.clone());
+    }
+    for (repo, snapshot) in release.repos.iter().zip(snapshots) {
+        ledger.add_repo(&repo.path, snapshot);
+    }
+    Ok(ledger)
+}
