@@ -48,6 +48,7 @@ fn every_mistake_is_told_at_once_with_a_hint_and_exit_code_2() {
         "render",
         "answers",
         "--offline",
+        "--distro=debian",
         "--router=192.168.42.1/24",
         "--ip=10.0.0.9",
         "--flavour=huge",
@@ -67,7 +68,7 @@ fn every_mistake_is_told_at_once_with_a_hint_and_exit_code_2() {
 
 #[test]
 fn a_password_given_for_its_hash_is_never_shown() {
-    let ran = run(&["render", "answers", "--offline", "--password", "hunter2"]);
+    let ran = run(&["render", "answers", "--offline", "--distro=debian", "--password", "hunter2"]);
     assert_eq!(ran.code, 2);
     // clap names the flag and its value; the value may be somebody's password.
     assert!(!ran.out.contains("hunter2") && !ran.err.contains("hunter2"), "{}", ran.err);
@@ -76,8 +77,15 @@ fn a_password_given_for_its_hash_is_never_shown() {
 #[test]
 fn rendered_answers_are_all_of_standard_output_and_hold_a_hash_that_crypt_accepts() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ran =
-        run(&["render", "answers", "--offline", "--version=12", "--password-file", &password_file(folder.path())]);
+    let ran = run(&[
+        "render",
+        "answers",
+        "--offline",
+        "--distro=debian",
+        "--version=12",
+        "--password-file",
+        &password_file(folder.path()),
+    ]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert!(ran.out.starts_with("#_preseed_V1"), "{}", ran.out);
     assert!(!ran.out.contains("correct horse"));
@@ -94,10 +102,18 @@ fn rendered_answers_are_all_of_standard_output_and_hold_a_hash_that_crypt_accept
 
 #[test]
 fn a_rendered_loader_is_a_script_for_the_firmware_that_was_named() {
-    let uefi = run(&["render", "loader", "--offline", "--version=13", "--password=$6$salt$hash"]);
+    let uefi = run(&["render", "loader", "--offline", "--distro=debian", "--version=13", "--password=$6$salt$hash"]);
     assert_eq!((uefi.code, uefi.err.as_str()), (0, ""));
     assert!(uefi.out.contains("\nlinux (http,192.168.42.1:4280)/boot/debian13-x86_64/linux "), "{}", uefi.out);
-    let bios = run(&["render", "loader", "--offline", "--version=13", "--firmware=bios", "--password=$6$salt$hash"]);
+    let bios = run(&[
+        "render",
+        "loader",
+        "--offline",
+        "--distro=debian",
+        "--version=13",
+        "--firmware=bios",
+        "--password=$6$salt$hash",
+    ]);
     assert!(bios.out.starts_with("#!ipxe\n"), "{}", bios.out);
 }
 
@@ -105,7 +121,11 @@ fn a_rendered_loader_is_a_script_for_the_firmware_that_was_named() {
 fn flags_come_from_the_environment_too_and_the_command_line_wins() {
     let render = |args: &[&str]| {
         let mut command = Command::cargo_bin("provisioner").expect("the program");
-        command.env_clear().env("PROVISIONER_VERSION", "12").env("PROVISIONER_OFFLINE", "true");
+        command
+            .env_clear()
+            .env("PROVISIONER_DISTRO", "debian")
+            .env("PROVISIONER_VERSION", "12")
+            .env("PROVISIONER_OFFLINE", "true");
         let output = command.args(["render", "loader"]).args(args).output().expect("a run of the program");
         String::from_utf8(output.stdout).expect("UTF-8")
     };
@@ -124,7 +144,7 @@ fn an_unknown_distribution_is_answered_with_the_known_ones() {
 
 #[test]
 fn an_unknown_version_names_the_known_ones() {
-    let ran = run(&["render", "answers", "--offline", "--version=7"]);
+    let ran = run(&["render", "answers", "--offline", "--distro=debian", "--version=7"]);
     assert_ne!(ran.code, 0);
     assert!(ran.err.contains("Debian \"7\" is not known") && ran.err.contains("13 (trixie)"), "{}", ran.err);
 }
@@ -135,6 +155,6 @@ fn without_privileges_nothing_is_started_and_the_remedy_is_named() {
         // Root has them all; the netns tests drop them.
         return;
     }
-    let ran = run(&["--offline", "--interface=lo"]);
+    let ran = run(&["--offline", "--distro=debian", "--interface=lo"]);
     assert_ne!(ran.code, 0, "{}", ran.out);
 }

@@ -22,7 +22,12 @@ struct Ran {
 
 fn run_with(args: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = Command::cargo_bin("provisioner").expect("the program");
-    command.env_clear().env("HOME", "/nonexistent").envs(environment.iter().copied()).args(args);
+    command
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("PROVISIONER_DISTRO", "debian")
+        .envs(environment.iter().copied())
+        .args(args);
     let output = command.output().expect("a run of the program");
     Ran {
         code: output.status.code().expect("an exit code"),

@@ -84,6 +84,7 @@ impl House {
     pub fn flags(&self) -> Vec<String> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         [
+            ("--distro", "debian".to_owned()),
             ("--version", "13".to_owned()),
             ("--mirror", self.mirror().to_owned()),
             ("--keyring", file("keyring.pgp")),

@@ -68,7 +68,7 @@ async fn one_flipped_byte_is_refused_at_every_link_and_the_link_is_named() -> an
     let actual = sha256(&std::fs::read(world.root().join("one").join(MAIN).join("repodata/repomd.xml"))?);
     let (url, listed, source) = (repomd_url(&world), &world.main.repomd.1, world.url("metalink/testora-44-x86_64"));
     let altered = |url: &str, actual: &str, listed: &str| {
-        format!("{url} is not the file that was signed for: its SHA-256 is {actual} instead of {listed}")
+        format!("{url} is not the file that is listed: its SHA-256 is {actual} instead of {listed}")
     };
     assert_eq!(
         world.failure(&["one"]).await?,
