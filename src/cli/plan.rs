@@ -10,7 +10,7 @@ use super::{
 use crate::{
     boot::Names,
     distro::Release,
-    model::{Endpoints, InstallRecipe},
+    model::{Endpoints, InstallRecipe, Trust},
     net::{Place, setup::Tools},
     plan::Plan,
     serve,
@@ -86,15 +86,40 @@ fn describe_system(release: &Release, recipe: &InstallRecipe, f: &mut String) ->
     Ok(())
 }
 
+/// What vouches for boot files in this run.
+pub fn trust(plan: &Plan) -> String {
+    let strictest = plan.release.strictest_trust();
+    match (plan.trust.unwrap_or(strictest), strictest) {
+        (Trust::Signed, _) => format!("signed, by the OpenPGP keys of {}", plan.release.distro.name),
+        (Trust::Https, Trust::Https) => {
+            format!("https, by the server of {}: it signs nothing that can be followed", plan.release.distro.name)
+        }
+        (Trust::Https, Trust::Signed) => "https, although there are signatures (--trust)".to_owned(),
+    }
+}
+
+/// What machines are given without anybody's word for it.
+fn unverified(plan: &Plan) -> Vec<String> {
+    let release = &plan.release;
+    let mut list = vec!["the answers, on their way: they travel in clear on the cable".to_owned()];
+    for repo in release.repos.iter().filter(|repo| repo.metalink.is_none()) {
+        let master = release.public_mirrors[0].shown();
+        if master.scheme() != "https" {
+            list.push(format!("packages of {}: {master} is not asked over https", repo.id));
+        }
+    }
+    list
+}
+
 /// Where it comes from, and what machines are given of it.
 fn describe_source(plan: &Plan, endpoints: Endpoints, f: &mut String) -> fmt::Result {
     let release = &plan.release;
     for mirror in &release.mirrors {
         writeln!(f, "mirror         {} → {}", endpoints.url(&format!("/mirror/{}/", mirror.id)), mirror.shown())?;
     }
-    match plan.trust {
-        Some(trust) => writeln!(f, "trust          {trust}")?,
-        None => writeln!(f, "trust          the strictest that {} has", release.distro.name)?,
+    writeln!(f, "trust          {}", trust(plan))?;
+    for unverified in unverified(plan) {
+        writeln!(f, "not verified   {unverified}")?;
     }
     let answers = match (&plan.own_answers, &plan.append_answers) {
         (Some(_), _) => "your own, and our callbacks",
@@ -102,7 +127,7 @@ fn describe_source(plan: &Plan, endpoints: Endpoints, f: &mut String) -> fmt::Re
         (None, None) => "ours",
     };
     writeln!(f, "answers        {answers}")?;
-    writeln!(f, "boot files     verified, from the mirror, below {}", endpoints.url("/"))?;
+    writeln!(f, "boot files     below {}", endpoints.url("/"))?;
     let names = Names::new(release);
     for artifact in release.artifacts() {
         writeln!(f, "               {}/{}", names.folder(), artifact.name)?;

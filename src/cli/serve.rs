@@ -7,6 +7,7 @@ use super::{
     flags::{PlanFlags, ServeFlags},
     local::Link,
     passphrase, password,
+    plan::trust,
     prepare::{Prepared, prepare},
 };
 use crate::{
@@ -70,6 +71,7 @@ pub fn announce(console: &Console, plan: &Plan, notes: &[String]) {
     console.chosen("cache prefix", format!("{}/", plan.prefix.display()));
     console.chosen("distro uid", plan.release.uid());
     console.chosen("mirror", plan.release.archive().shown());
+    console.chosen("trust", trust(plan));
     console.chosen("disk", format!("{} will be ERASED", plan.recipe.disk));
     if let Some(encryption) = &plan.recipe.encryption {
         console.chosen("disk encryption", encryption);

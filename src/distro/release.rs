@@ -5,7 +5,7 @@ use minijinja::context;
 use url::Url;
 
 use super::{Distro, MirrorData, NamedFile, ReleaseData, RpmData, ScriptKind, SourceData, address, render};
-use crate::model::{Arch, Firmware, Hinted};
+use crate::model::{Arch, Firmware, Hinted, Trust};
 
 /// Derived: a distro × version × architecture, with every name concrete.
 #[derive(Debug, Clone)]
@@ -291,6 +291,11 @@ impl Release {
             _ => None,
         };
         self.artifacts().filter_map(move |artifact| Some((path(artifact)?, artifact)))
+    }
+
+    /// The strictest trust that there is for its boot files.
+    pub fn strictest_trust(&self) -> Trust {
+        if self.tree.is_some() && self.checksum.is_none() { Trust::Https } else { Trust::Signed }
     }
 
     /// The loader for a kind of firmware.
