@@ -47,3 +47,33 @@ fn write(release: &Release, digest: impl Fn(&str) -> Option<Sha256Digest>, f: &m
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{distro::Catalogue, model::Arch};
+
+    #[test]
+    fn it_names_what_is_verified_and_nothing_else() {
+        let fedora = Catalogue::embedded().distro("fedora").expect("fedora");
+        let newest = fedora.releases[0].clone();
+        let mirrors = fedora.public_mirrors();
+        let release = Release::new(Arc::clone(&fedora), &newest, "Server", Arch::X86_64, mirrors).expect("a release");
+        let digest = Sha256Digest([0xab; 32]);
+        let text = treeinfo(&release, |name| (name != "vmlinuz").then_some(digest));
+        for line in [
+            "variants = Server",
+            "[variant-Server]",
+            "repository = .",
+            "mainimage = images/install.img",
+            "[images-x86_64]",
+            "kernel = images/pxeboot/vmlinuz",
+            &format!("images/install.img = sha256:{digest}"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+        }
+        assert!(!text.contains("vmlinuz = sha256"), "a digest that nobody knows:\n{text}");
+    }
+}

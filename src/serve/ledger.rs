@@ -64,3 +64,26 @@ impl Ledger for RunLedger {
 fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_install_tree_is_what_was_verified_and_nothing_else() {
+        let mut ledger = RunLedger::new("fedora", "releases/44/Server/x86_64/os");
+        let install = "releases/44/Server/x86_64/os/images/install.img";
+        ledger.add_file(install.to_owned(), PathBuf::from("/cache/install.img"));
+        assert_eq!(ledger.look_up("fedora", install), Known::Here("/cache/install.img".into()));
+        for path in ["images/updates.img", "images/product.img", "images/evil.img", ".treeinfo"] {
+            let path = format!("releases/44/Server/x86_64/os/{path}");
+            assert_eq!(ledger.look_up("fedora", &path), Known::Refused(OUTSIDE), "{path}");
+        }
+        // Another folder whose name begins the same, another part of the archive, another archive.
+        for (archive, path) in
+            [("fedora", "releases/44/Server/x86_64/oscar/x"), ("fedora", "updates/x"), ("debian", install)]
+        {
+            assert_eq!(ledger.look_up(archive, path), Known::Nothing, "{archive}/{path}");
+        }
+    }
+}
