@@ -57,6 +57,13 @@ pub enum EventKind {
         /// Their size in bytes.
         bytes: u64,
     },
+    /// It asked our mirror for a package and was not given it.
+    Refused {
+        /// Name of the package's file.
+        file: String,
+        /// HTTP status of the answer.
+        status: u16,
+    },
     /// The installer is in its last steps: the disk is bootable, the machine still runs the installer.
     Finishing,
     /// The installer is done and about to restart the machine.
@@ -102,6 +109,8 @@ impl fmt::Display for EventKind {
             Self::InstallerStarted => f.write_str("installer started"),
             Self::Partitioned => f.write_str("disk partitioned"),
             Self::Packages { count, bytes } => write!(f, "packages {count}, {} MB", bytes / 1_000_000),
+            Self::Refused { file, status: 404 } => write!(f, "asked for {file}, which the mirror does not have"),
+            Self::Refused { file, status } => write!(f, "was not given {file} (status {status}): see the log"),
             Self::Finishing => f.write_str("finishing"),
             Self::Installed => f.write_str("installed"),
             Self::Failed { what } => write!(f, "failed: {what}"),

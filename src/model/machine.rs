@@ -109,6 +109,7 @@ impl Machine {
             // SECURITY: not after the end: a late report must not have an installed system erased.
             EventKind::Failed { .. } if self.progress < Progress::Installed => self.progress = Progress::Failed,
             EventKind::Failed { .. } | EventKind::Held => {}
+            EventKind::Refused { .. } => {}
             EventKind::HostKeys { keys, hostname } => {
                 (self.host_keys, self.hostname) = (keys.clone(), hostname.clone());
             }

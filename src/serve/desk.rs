@@ -17,6 +17,7 @@ use crate::{
     distro::{self, AnswerContext, ScriptKind},
     events::Registry,
     fetch::{BootSet, VerifiedFile},
+    mirror::Served,
     model::{BootPlan, BootRequest, BootSpec, EventKind, Firmware, Mac, Machine, Progress, Stage},
     plan::Plan,
 };
@@ -182,15 +183,22 @@ impl Desk {
         Ok(())
     }
 
-    /// The mirror has sent a file; packages are counted.
-    pub fn mirrored(&self, client: IpAddr, path: &str, bytes: u64) {
-        if !(path.ends_with(".deb") || path.ends_with(".udeb") || path.ends_with(".rpm")) {
+    /// The mirror has answered: packages are counted, and one that a machine cannot have is told of. Installers stop there,
+    /// most of them with a question on a screen that nobody watches.
+    pub fn mirrored(&self, client: IpAddr, served: &Served) {
+        let suffixes = &self.plan.release.distro.package_suffixes;
+        if !suffixes.iter().any(|suffix| served.path.ends_with(suffix)) {
             return;
         }
-        if let Some(machine) = self.machine_at(client)
-            && let Some(event) = self.packages.add(machine.mac, bytes)
+        let Some(Machine { mac, .. }) = self.machine_at(client) else { return };
+        if served.status >= 400 {
+            let file = served.path.rsplit('/').next().unwrap_or_default().to_owned();
+            self.registry.record_change(mac, EventKind::Refused { file, status: served.status });
+        } else if served.complete
+            && served.status == 200
+            && let Some(event) = self.packages.add(mac, served.bytes)
         {
-            self.registry.record(machine.mac, event);
+            self.registry.record(mac, event);
         }
     }
 

@@ -177,11 +177,7 @@ impl Servers {
             client,
             offline: plan.offline,
             upstream: tokio::runtime::Handle::current(),
-            on_served: Arc::new(move |client, served: &mirror::Served| {
-                if served.complete && served.status == 200 {
-                    counting.mirrored(client, &served.path, served.bytes);
-                }
-            }),
+            on_served: Arc::new(move |client, served: &mirror::Served| counting.mirrored(client, served)),
         })?;
         let interface = Some(plan.interface.clone());
         let server = plan.network.router;

@@ -163,6 +163,9 @@ fn is_installed(house: &House, program: &mut Program, answers: &str) {
     reports("partitioned");
     program.says(&format!("{MACHINE} disk partitioned"));
     the_mirror_asks_upstream_once(house);
+    // An installer that misses a package waits with a question on a screen; here it is told of.
+    assert_eq!(status(lan, "/mirror/debian/pool/gone_1_amd64.udeb", &[]), 404);
+    program.says(&format!("{MACHINE} asked for gone_1_amd64.udeb, which the mirror does not have"));
     reports("finishing");
     program.says(&format!("{MACHINE} packages 2, 0 MB"));
     program.says(&format!("{MACHINE} finishing"));
@@ -208,6 +211,7 @@ fn is_said_in_order(house: &House, out: &[String]) {
         format!("provisioner: cache prefix: {}/", house.prefix().display()),
         "provisioner: distro uid: debian13-x86_64".to_owned(),
         format!("provisioner: mirror: {}", house.mirror()),
+        "provisioner: trust: signed, by the OpenPGP keys of Debian".to_owned(),
         "provisioner: disk: the first fixed disk (not removable, not USB) will be ERASED".to_owned(),
     ];
     assert_eq!(out[..chosen.len()], chosen);
@@ -226,6 +230,7 @@ fn is_said_in_order(house: &House, out: &[String]) {
         "installer asked for its answers",
         "installer started",
         "disk partitioned",
+        "asked for gone_1_amd64.udeb, which the mirror does not have",
         "packages 2, 0 MB",
         "finishing",
         "installed",
@@ -249,6 +254,7 @@ fn is_in_the_journal(house: &House) {
         "asked-for-answers",
         "installer-started",
         "partitioned",
+        "refused",
         "packages",
         "finishing",
         "installed",
