@@ -14,7 +14,7 @@ use provisioner::{
 };
 
 #[path = "../fixtures/archive.rs"]
-mod archive;
+pub mod archive;
 
 mod cache;
 mod mirror_trouble;

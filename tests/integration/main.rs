@@ -5,5 +5,6 @@ mod cli;
 mod fetch;
 mod kickstart;
 mod mirror;
+mod rpm_tree;
 mod templates;
 mod tftp;

@@ -88,7 +88,9 @@ pub async fn while_running<T>(vm: &mut Vm, done: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             value = &mut done => return value,
-            text = vm.console() => { text.expect("a running machine"); }
+            text = vm.console() => if let Err(error) = text {
+                panic!("{error:#}: {:#?}", vm.last_lines().collect::<Vec<_>>());
+            },
             () = &mut late => panic!("nothing came of it: {:#?}", vm.last_lines().collect::<Vec<_>>()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod boot;
 mod disk;
+mod fedora;
 mod firmware;
 mod following;
 mod full_install;

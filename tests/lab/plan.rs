@@ -1,4 +1,4 @@
-//! A plan for Debian 12 that takes everything from one upstream.
+//! Plans for the lab's machine.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,13 @@ use provisioner::{
 
 use crate::upstream::Upstream;
 
-/// Nothing in it needs a name server or an account: the machine is looked at from outside.
+/// Debian 12, everything of it from one upstream.
 pub fn debian12(upstream: &Upstream) -> Plan {
+    plan_of(release(upstream))
+}
+
+/// Nothing in it needs a name server or an account: the machine is looked at from outside.
+pub fn plan_of(release: Release) -> Plan {
     Plan {
         interface: Tap::NAME.to_owned(),
         network: Network {
@@ -24,7 +29,7 @@ pub fn debian12(upstream: &Upstream) -> Plan {
         prefix: prefix(),
         // A rehearsal has a journal of its own.
         journal: prefix().join("journal.jsonl"),
-        release: release(upstream),
+        release,
         host: Host { hostname: Some("target.lab".to_owned()), ..Host::default() },
         recipe: InstallRecipe { flavour: "minimal".to_owned(), ..InstallRecipe::default() },
         kernel_args: Vec::new(),

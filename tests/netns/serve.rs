@@ -2,9 +2,12 @@
 
 #[path = "../fixtures/archive.rs"]
 mod archive;
+#[path = "../fixtures/rpm_tree.rs"]
+mod rpm_tree;
 
 mod archive_faults;
 mod client;
+mod dnf;
 mod ending;
 mod firmware;
 mod handoff;

@@ -54,7 +54,7 @@ impl House {
 
     /// The archive's server.
     pub fn archive(&self) -> &FaultyServer {
-        self.archive.server.as_ref().expect("it was not taken down")
+        self.archive.server()
     }
 
     /// Takes the archive's server down.
@@ -159,17 +159,21 @@ fn only_path(command: &mut Command) {
 }
 
 /// An archive's server on the loopback interface of a network namespace.
-struct Archive {
+pub struct Archive {
     server: Option<FaultyServer>,
     place: Place,
     mirror: String,
 }
 
 impl Archive {
-    fn start(root: &Path, place: Place) -> Self {
+    pub fn start(root: &Path, place: Place) -> Self {
         let server = place.run(|| Ok(FaultyServer::start(root))).expect("a namespace of ours");
         let mirror = format!("{}/debian", server.url());
         Self { server: Some(server), place, mirror }
+    }
+
+    pub fn server(&self) -> &FaultyServer {
+        self.server.as_ref().expect("it was not taken down")
     }
 
     fn stop(&mut self) {
