@@ -182,7 +182,7 @@ fn password_hash(text: &str) -> Result<Result<PasswordHash, ParseError>, std::co
 /// What to install, where and how: the flags of every verb.
 #[derive(Debug, Args)]
 pub struct PlanFlags {
-    /// Distribution to install
+    /// Distribution to install [default: fedora]
     #[arg(long, value_name = "ID", env = "PROVISIONER_DISTRO", hide_env = true, help_heading = "System")]
     distro: Option<String>,
     /// Its version [default: the newest stable]
@@ -191,7 +191,7 @@ pub struct PlanFlags {
     /// Architecture of the machines [default: x86_64]
     #[arg(long, env = "PROVISIONER_ARCH", hide_env = true, help_heading = "System")]
     arch: Option<Arch>,
-    /// Set of packages, such as minimal, standard or gnome
+    /// Set of packages, such as Workstation, Server or minimal
     #[arg(long, value_name = "NAME", env = "PROVISIONER_FLAVOUR", hide_env = true, help_heading = "System")]
     flavour: Option<String>,
     /// Further packages

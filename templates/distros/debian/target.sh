@@ -36,6 +36,9 @@ chmod 0700 "$home/.ssh" && chmod 0600 "$home/.ssh/authorized_keys" && chown -R "
 {% endif %}
 END_OF_ACCOUNT
 {% endif %}
+
+# The installer spoke English, whatever the system's own language is.
+[ ! -e /target/etc/default/locale ] || sed -i '/^LANGUAGE=/d' /target/etc/default/locale
 {% if time_servers %}
 
 mkdir -p /target/etc/systemd/timesyncd.conf.d
