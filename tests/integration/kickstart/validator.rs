@@ -1,4 +1,4 @@
-//! Kickstarts as pykickstart reads them, the parser of the installer itself.
+//! Kickstarts and trees as pykickstart and productmd read them, the parsers of the installer itself.
 
 use std::{
     fs,
@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use provisioner::model::Layout;
+use provisioner::{
+    distro::treeinfo,
+    model::{Layout, Sha256Digest},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,25 +17,27 @@ use super::{CALLBACKS, Case, HASH, PASSPHRASE, matrix::matrix, sections};
 use crate::answers::{has, skip};
 
 const PYKICKSTART: &str = "3.78";
+const PRODUCTMD: &str = "1.51";
 
-/// A Python that has pykickstart, in a virtual environment below the build directory: made once.
+/// A Python that has both, in a virtual environment below the build directory: made once.
 fn python() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pykickstart-{PYKICKSTART}"));
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pykickstart-{PYKICKSTART}-productmd-{PRODUCTMD}"));
     let python = home.join("bin/python");
     let run = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() { Ok(()) } else { Err(said.lines().last().unwrap_or_default().to_owned()) }
     };
-    if run(&python, &["-c", "import pykickstart"]).is_err() {
+    if run(&python, &["-c", "import pykickstart, productmd"]).is_err() {
         if !has("python3") {
             return Err("python3 is not installed (package python3)".into());
         }
         let home = home.to_str().expect("text");
         run(Path::new("python3"), &["-m", "venv", "--clear", home])
             .map_err(|error| format!("no virtual environment can be made (package python3-venv): {error}"))?;
-        run(&python, &["-m", "pip", "install", "--quiet", &format!("pykickstart=={PYKICKSTART}")])
-            .map_err(|error| format!("pykickstart {PYKICKSTART} cannot be installed with pip: {error}"))?;
+        let parsers = [format!("pykickstart=={PYKICKSTART}"), format!("productmd=={PRODUCTMD}")];
+        run(&python, &["-m", "pip", "install", "--quiet", &parsers[0], &parsers[1]])
+            .map_err(|error| format!("{} cannot be installed with pip: {error}", parsers.join(" and ")))?;
     }
     Ok(python)
 }
@@ -132,4 +137,37 @@ fn pykickstart_understands_every_kickstart_as_it_is_meant() {
     assert!(output.status.success(), "{said}\n{error}");
     assert_eq!(said.trim(), format!("{} kickstarts, 0 complaints", manifest.len()));
     println!("{}", said.trim());
+}
+
+#[test]
+fn a_tree_of_ours_is_one_to_productmd() {
+    const READ: &str = "import json, sys\n\
+        from productmd.treeinfo import TreeInfo\n\
+        tree = TreeInfo()\n\
+        tree.load(sys.argv[1])\n\
+        variant = list(tree.variants)[0]\n\
+        print(json.dumps([tree.release.name, tree.release.version, tree.tree.arch, tree.stage2.mainimage,\n\
+            tree.images.images[tree.tree.arch]['kernel'], variant, tree.variants[variant].paths.repository,\n\
+            tree.checksums.checksums['images/install.img'][1]]))";
+    let python = match python() {
+        Ok(python) => python,
+        Err(reason) => return skip(&reason),
+    };
+    let folder = TempDir::new().expect("a folder");
+    let digest = Sha256Digest([0xab; 32]);
+    for (id, version, flavour, name, variant) in [
+        ("fedora", "44", "Workstation", "Fedora", "Everything"),
+        ("fedora", "38", "Server", "Fedora", "Server"),
+        ("centos-stream", "9", "minimal", "CentOS Stream", "BaseOS"),
+        ("rocky", "10", "server", "Rocky Linux", "BaseOS"),
+    ] {
+        let case = Case::new(id, version, flavour);
+        let path = folder.path().join("treeinfo");
+        fs::write(&path, treeinfo(&case.release, |_| Some(digest))).expect("written");
+        let output = Command::new(&python).args(["-c", READ]).arg(&path).output().expect("python");
+        let read: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{id}: {}", String::from_utf8_lossy(&output.stderr)));
+        let (kernel, stage2) = ("images/pxeboot/vmlinuz", "images/install.img");
+        assert_eq!(read, json!([name, version, "x86_64", stage2, kernel, variant, ".", digest.to_string()]), "{id}");
+    }
 }
