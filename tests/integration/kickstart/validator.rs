@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 use provisioner::{
@@ -18,6 +19,9 @@ use crate::answers::{has, skip};
 
 const PYKICKSTART: &str = "3.78";
 const PRODUCTMD: &str = "1.51";
+
+/// The Python of all tests here, which start at the same time.
+static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(python);
 
 /// A Python that has both, in a virtual environment below the build directory: made once.
 fn python() -> Result<PathBuf, String> {
@@ -103,9 +107,9 @@ fn wanted(case: &Case) -> Value {
 
 #[test]
 fn pykickstart_understands_every_kickstart_as_it_is_meant() {
-    let python = match python() {
+    let python = match &*PYTHON {
         Ok(python) => python,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return skip(reason),
     };
     let folder = TempDir::new().expect("a folder");
     // What the script that chooses the disk writes.
@@ -149,9 +153,9 @@ fn a_tree_of_ours_is_one_to_productmd() {
         print(json.dumps([tree.release.name, tree.release.version, tree.tree.arch, tree.stage2.mainimage,\n\
             tree.images.images[tree.tree.arch]['kernel'], variant, tree.variants[variant].paths.repository,\n\
             tree.checksums.checksums['images/install.img'][1]]))";
-    let python = match python() {
+    let python = match &*PYTHON {
         Ok(python) => python,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return skip(reason),
     };
     let folder = TempDir::new().expect("a folder");
     let digest = Sha256Digest([0xab; 32]);
@@ -164,7 +168,7 @@ fn a_tree_of_ours_is_one_to_productmd() {
         let case = Case::new(id, version, flavour);
         let path = folder.path().join("treeinfo");
         fs::write(&path, treeinfo(&case.release, |_| Some(digest))).expect("written");
-        let output = Command::new(&python).args(["-c", READ]).arg(&path).output().expect("python");
+        let output = Command::new(python).args(["-c", READ]).arg(&path).output().expect("python");
         let read: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{id}: {}", String::from_utf8_lossy(&output.stderr)));
         let (kernel, stage2) = ("images/pxeboot/vmlinuz", "images/install.img");
