@@ -9,6 +9,7 @@ use super::console::Console;
 use crate::{
     model::{Encryption, Hinted, Passphrase},
     plan::Plan,
+    random,
 };
 
 const PROMPT: &str = "[provisioner] disk passphrase (empty: one is made): ";
@@ -87,8 +88,7 @@ fn prompt(console: &Console) -> Result<Option<Passphrase>, Hinted> {
 fn make() -> anyhow::Result<Passphrase> {
     let mut letters = Vec::with_capacity(4 * GROUPS);
     while letters.len() < 4 * GROUPS {
-        let mut bytes = [0; 4 * GROUPS];
-        getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("asking the kernel for random bytes: {error}"))?;
+        let bytes: [u8; 4 * GROUPS] = random::bytes()?;
         // 255 is 15 × 17: with it the first letter would be likelier than the others.
         let fair = bytes.iter().filter(|byte| **byte < u8::MAX);
         letters.extend(fair.map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])));

@@ -32,7 +32,7 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
     let local = local::gather(&settings, &catalogue, link);
     let draft = plan::check(settings, local)?;
     let client = fetch::client()?;
-    let keyring = fetch::keyring(catalogue.clone(), &draft.distro, &draft.extra_keys)?;
+    let keyring = fetch::keyring(&draft.distro, &draft.extra_keys)?;
     let question = fetch::Question {
         distro: &draft.distro,
         mirror,

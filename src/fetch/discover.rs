@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Keyring;
 use crate::{
-    distro::{Catalogue, Distro, Mirror, ReleaseData, address},
+    distro::{Distro, Mirror, ReleaseData, address},
     model::{Arch, Hinted},
 };
 
@@ -51,8 +51,8 @@ pub struct Sources {
 }
 
 /// The keys that vouch for a distribution's archive: the embedded ones and the operator's own.
-pub fn keyring(catalogue: Catalogue, distro: &Distro, extra: &[Vec<u8>]) -> anyhow::Result<Keyring> {
-    let embedded = catalogue.file(&distro.id, &distro.archive.keys)?;
+pub fn keyring(distro: &Distro, extra: &[Vec<u8>]) -> anyhow::Result<Keyring> {
+    let embedded = distro.catalogue.file(&distro.id, &distro.archive.keys)?;
     Keyring::load(embedded, extra).with_context(|| format!("reading the keys of {}", distro.name))
 }
 

@@ -1,15 +1,10 @@
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    path::Path,
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{download::part_of, level::Level};
+use super::{download::replace, level::Level};
 use crate::model::Sha256Digest;
 
 /// `manifest.json`: what lies in a release's cache and what vouched for it.
@@ -71,12 +66,9 @@ impl Manifest {
     /// Writes it in one step.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let write = || -> io::Result<()> {
-            let part = part_of(path);
-            let mut file = File::create(&part)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            std::fs::rename(part, path)
+            let mut text = serde_json::to_vec_pretty(self)?;
+            text.push(b'\n');
+            replace(path, &text)
         };
         write().with_context(|| format!("writing {}", path.display()))
     }

@@ -1,6 +1,6 @@
 use sha_crypt::{Algorithm, Params, PasswordHasher, ShaCrypt};
 
-use crate::model::PasswordHash;
+use crate::{model::PasswordHash, random};
 
 /// Random bytes of a salt. Twelve make sixteen characters, which is all that crypt(3) looks at: with sha-crypt's own
 /// default of sixteen bytes (22 characters) crypt(3) computes another hash and nobody could log in.
@@ -11,9 +11,7 @@ const ROUNDS: u32 = 100_000;
 
 /// Hashes a password for `shadow(5)` as SHA-512 crypt (`$6$`, crypt(5)).
 pub fn hash_password(password: &str) -> anyhow::Result<PasswordHash> {
-    let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| anyhow::anyhow!("asking the kernel for random bytes: {error}"))?;
-    hash_with_salt(password, salt)
+    hash_with_salt(password, random::bytes()?)
 }
 
 fn hash_with_salt(password: &str, salt: [u8; SALT_BYTES]) -> anyhow::Result<PasswordHash> {

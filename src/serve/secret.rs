@@ -3,7 +3,7 @@ use std::{fs, io::ErrorKind, path::Path};
 use anyhow::Context;
 
 use super::publish;
-use crate::boot::Secret;
+use crate::{boot::Secret, random};
 
 /// Reads the provisioner's secret, or makes one. It is kept, so that an installation that runs while the provisioner is
 /// restarted can still fetch its answers and call back.
@@ -16,8 +16,7 @@ pub fn load_or_make(path: &Path) -> anyhow::Result<Secret> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("asking the kernel for random bytes: {error}"))?;
+    let secret = random::bytes()?;
     publish::replace(path, 0o600, &secret).with_context(|| format!("writing {}", path.display()))?;
     Ok(Secret(secret))
 }

@@ -26,7 +26,7 @@ pub struct Supply {
 /// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
 pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Supply> {
     let (release, folder, now) = (&plan.release, plan.prefix.join("boot"), Timestamp::now());
-    let keyring = fetch::keyring(release.distro.catalogue.clone(), &release.distro, &plan.extra_keys)?;
+    let keyring = fetch::keyring(&release.distro, &plan.extra_keys)?;
     let snapshots = take_snapshots(plan, &folder, client, now, say).await.map_err(fetch::with_remedy)?;
     let packages = |repo: &str, name: &str| Ok(package(release, &snapshots, repo, name));
     let request = fetch::Request {

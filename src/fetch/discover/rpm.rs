@@ -14,7 +14,7 @@ use super::{Question, Sources, chosen};
 use crate::{
     distro::{Distro, Mirror, Release, ReleaseData, RpmData},
     fetch::{
-        download::part_of,
+        download::replace,
         openpgp::day,
         rpm::{
             mirrors::{self, PATIENCE},
@@ -147,7 +147,5 @@ fn read(path: &Path) -> Option<Listing> {
 
 fn keep(path: &Path, listing: &Listing) -> io::Result<()> {
     path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    let part = part_of(path);
-    std::fs::write(&part, serde_json::to_vec_pretty(listing)?)?;
-    std::fs::rename(part, path)
+    replace(path, &serde_json::to_vec_pretty(listing)?)
 }

@@ -1,10 +1,6 @@
 //! The way to a state: who says what is right, who has it, and what of it is here already.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use url::Url;
@@ -14,7 +10,7 @@ use crate::{
     distro::{Mirror, address::below},
     fetch::{
         digest::Expected,
-        download::{DownloadError, part_of},
+        download::{DownloadError, replace},
         openpgp::day,
         rpm::{
             metalink::{Metalink, is, seen},
@@ -74,11 +70,11 @@ impl<'a> Taking<'a> {
         let state = State { taken: self.request.now, voucher, repomd: sha256, primary: primary.expected.sha256 };
         let path = self.store.path(sha256);
         if !self.store.holds(sha256).await {
-            write(&path, &repomd).with_context(|| format!("writing {}", path.display()))?;
+            replace(&path, &repomd).with_context(|| format!("writing {}", path.display()))?;
         }
         let snapshot = self.read(state.clone(), listed).await?;
         let path = self.folder.join("state.json");
-        write(&path, &serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", path.display()))?;
+        replace(&path, &serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", path.display()))?;
         self.prune(&state, before.as_ref());
         Ok(snapshot)
     }
@@ -231,13 +227,4 @@ fn altered(url: Url, current: &Expected, bytes: &[u8], source: &str) -> anyhow::
     let (expected, actual) = (current.sha256, seen(bytes).sha256);
     let error = DownloadError::Altered { url: Box::new(url), expected, actual };
     anyhow::Error::from(error).context(format!("comparing repomd.xml with what {source} says"))
-}
-
-/// Writes a file in one step.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = part_of(path);
-    let mut file = fs::File::create(&part)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()?;
-    fs::rename(part, path)
 }
