@@ -35,6 +35,8 @@ pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
 fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     let endpoints = plan.endpoints();
     let Plan { network, recipe, release, host, .. } = plan;
+    writeln!(f, "interface      {}", plan.interface)?;
+    writeln!(f, "network        {} (we are {})", network.subnet, network.router)?;
     writeln!(f, "name servers   {}", list(&network.dns))?;
     match (host.mac, host.address) {
         (Some(mac), Some(address)) => writeln!(f, "machines       {mac} only, at {address}")?,

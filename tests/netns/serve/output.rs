@@ -19,7 +19,13 @@ fn plan_prints_the_changes_and_makes_none() {
     let ended = house.start_with(["plan"].into_iter().chain(flags.iter().map(String::as_str))).ends();
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(house.archive().paths().contains(&"/debian/dists/stable/InRelease".to_owned()));
-    assert!(ended.out.contains(&"system         Debian 13 (x86_64), standard".to_owned()), "{:#?}", ended.out);
+    for line in [
+        "interface      lan0",
+        "network        192.168.42.0/24 (we are 192.168.42.1)",
+        "system         Debian 13 (x86_64), standard",
+    ] {
+        assert!(ended.out.contains(&line.to_owned()), "{line} is missing in {:#?}", ended.out);
+    }
     for change in ["bring lan0 up", "give lan0 the address 192.168.42.1/24"] {
         let line = format!("changes        {change}; reverted at the end");
         assert!(ended.out.contains(&line), "{line} is missing in {:#?}", ended.out);
