@@ -1,16 +1,11 @@
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use ipnet::Ipv4Net;
-use url::Url;
 
-use crate::{
-    model::{Arch, Disk, Firmware, Layout, Mac, ParseError, PasswordHash, Trust},
-    plan::Settings,
-};
+mod plan;
+
+pub use self::plan::PlanFlags;
+use crate::model::{Firmware, Mac};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -172,183 +167,6 @@ pub enum LogFormat {
     Text,
     Json,
 }
-
-/// SECURITY: a value that clap refuses comes back in its error, and this one may be somebody's password. So it is read here
-/// and refused later, without being shown.
-fn password_hash(text: &str) -> Result<Result<PasswordHash, ParseError>, std::convert::Infallible> {
-    Ok(text.parse())
-}
-
-/// What to install, where and how: the flags of every verb.
-#[derive(Debug, Args)]
-pub struct PlanFlags {
-    /// Distribution to install [default: fedora]
-    #[arg(long, value_name = "ID", env = "PROVISIONER_DISTRO", hide_env = true, help_heading = "System")]
-    distro: Option<String>,
-    /// Its version [default: the newest stable]
-    #[arg(long, env = "PROVISIONER_VERSION", hide_env = true, help_heading = "System")]
-    version: Option<String>,
-    /// Architecture of the machines [default: x86_64]
-    #[arg(long, env = "PROVISIONER_ARCH", hide_env = true, help_heading = "System")]
-    arch: Option<Arch>,
-    /// Set of packages, such as Workstation, Server or minimal
-    #[arg(long, value_name = "NAME", env = "PROVISIONER_FLAVOUR", hide_env = true, help_heading = "System")]
-    flavour: Option<String>,
-    /// Further packages
-    #[arg(
-        long,
-        value_name = "LIST",
-        env = "PROVISIONER_PACKAGES",
-        hide_env = true,
-        value_delimiter = ',',
-        help_heading = "System"
-    )]
-    packages: Vec<String>,
-    /// Hash of root's password, as crypt(5) has it [default: ask for the password]
-    #[arg(
-        long,
-        value_name = "HASH",
-        env = "PROVISIONER_PASSWORD", hide_env = true,
-        value_parser = password_hash,
-        help_heading = "System"
-    )]
-    password: Option<Result<PasswordHash, ParseError>>,
-    /// File with root's password
-    #[arg(long, value_name = "FILE", env = "PROVISIONER_PASSWORD_FILE", hide_env = true, help_heading = "System")]
-    password_file: Option<PathBuf>,
-    /// SSH public key that may log in as root, or a file of them
-    #[arg(long, value_name = "KEY|FILE", env = "PROVISIONER_SSH_KEY", hide_env = true, help_heading = "System")]
-    ssh_key: Vec<String>,
-    /// Administrator to make besides root, with the same password and SSH keys
-    #[arg(long, value_name = "NAME", env = "PROVISIONER_USER", hide_env = true, help_heading = "System")]
-    user: Option<String>,
-    /// Give root no password
-    #[arg(long, env = "PROVISIONER_LOCK_ROOT", hide_env = true, help_heading = "System")]
-    lock_root: bool,
-    /// Its language, and further ones that it can speak [default: en_US.UTF-8]
-    #[arg(
-        long = "lang",
-        value_name = "LOCALE",
-        env = "PROVISIONER_LANG",
-        hide_env = true,
-        value_delimiter = ',',
-        help_heading = "System"
-    )]
-    languages: Vec<String>,
-    /// Keyboard layout [default: us]
-    #[arg(long, value_name = "LAYOUT", env = "PROVISIONER_KEYMAP", hide_env = true, help_heading = "System")]
-    keymap: Option<String>,
-    /// Time zone [default: UTC]
-    #[arg(long, value_name = "ZONE", env = "PROVISIONER_TIMEZONE", hide_env = true, help_heading = "System")]
-    timezone: Option<String>,
-    /// Time servers [default: the distribution's]
-    #[arg(
-        long,
-        value_name = "LIST",
-        env = "PROVISIONER_NTP",
-        hide_env = true,
-        value_delimiter = ',',
-        help_heading = "System"
-    )]
-    ntp: Vec<String>,
-    /// Disk to erase: a device, a size such as 500G, or smallest [default: the first that is neither removable nor USB]
-    #[arg(long, value_name = "DISK", env = "PROVISIONER_DISK", hide_env = true, help_heading = "System")]
-    disk: Option<Disk>,
-    /// Layout of the disk: plain, lvm or btrfs [default: plain]
-    #[arg(long, value_name = "LAYOUT", env = "PROVISIONER_PART", hide_env = true, help_heading = "System")]
-    part: Option<Layout>,
-    /// Encrypt the disk; asks for the passphrase, or makes one
-    #[arg(long, env = "PROVISIONER_LUKS", hide_env = true, help_heading = "System")]
-    luks: bool,
-    /// Encrypt the disk with the passphrase in this file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PROVISIONER_LUKS_PASSPHRASE_FILE",
-        hide_env = true,
-        help_heading = "System"
-    )]
-    luks_passphrase_file: Option<PathBuf>,
-    /// Encrypt the disk, and let the machine's TPM 2.0 open it
-    #[arg(long, env = "PROVISIONER_LUKS_TPM2", hide_env = true, help_heading = "System")]
-    luks_tpm2: bool,
-    /// Command that the new machine runs once, on its first start
-    #[arg(long, value_name = "CMD", env = "PROVISIONER_HANDOFF_EXEC", hide_env = true, help_heading = "System")]
-    handoff_exec: Option<String>,
-    /// Directory to deliver to it; its ./run is run, unless --handoff-exec says otherwise
-    #[arg(long, value_name = "DIR", env = "PROVISIONER_HANDOFF_CODE", hide_env = true, help_heading = "System")]
-    handoff_code: Option<PathBuf>,
-    /// Further kernel arguments, for the installer and the installed system
-    #[arg(
-        long,
-        value_name = "ARGS",
-        env = "PROVISIONER_KERNEL_ARGS",
-        hide_env = true,
-        value_delimiter = ' ',
-        allow_hyphen_values = true,
-        help_heading = "System"
-    )]
-    kernel_args: Vec<String>,
-    /// Own answer file (kickstart, preseed) in place of ours
-    #[arg(long, value_name = "FILE", env = "PROVISIONER_ANSWERS", hide_env = true, help_heading = "System")]
-    answers: Option<PathBuf>,
-    /// Own lines after ours in the answer file
-    #[arg(long, value_name = "FILE", env = "PROVISIONER_APPEND_ANSWERS", hide_env = true, help_heading = "System")]
-    append_answers: Option<PathBuf>,
-
-    /// Serve only this machine
-    #[arg(long, value_name = "MAC", env = "PROVISIONER_MAC", hide_env = true, help_heading = "Machines")]
-    mac: Option<Mac>,
-    /// Address for that machine
-    #[arg(long, value_name = "ADDRESS", env = "PROVISIONER_IP", hide_env = true, help_heading = "Machines")]
-    ip: Option<Ipv4Addr>,
-    /// Name of the machine
-    #[arg(long, value_name = "NAME", env = "PROVISIONER_HOSTNAME", hide_env = true, help_heading = "Machines")]
-    hostname: Option<String>,
-
-    /// Ethernet interface [default: the one wired port without the default route]
-    #[arg(long, value_name = "NAME", env = "PROVISIONER_INTERFACE", hide_env = true, help_heading = "Network")]
-    interface: Option<String>,
-    /// Network for the machines [default: 192.168.42.0/24]
-    #[arg(long, value_name = "NET", env = "PROVISIONER_NETWORK", hide_env = true, help_heading = "Network")]
-    network: Option<Ipv4Net>,
-    /// Our address on it [default: 192.168.42.1/24]
-    #[arg(long, value_name = "ADDRESS/LEN", env = "PROVISIONER_ROUTER", hide_env = true, help_heading = "Network")]
-    router: Option<Ipv4Net>,
-    /// Name servers for the machines [default: this machine's]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "PROVISIONER_DNS",
-        hide_env = true,
-        value_delimiter = ',',
-        help_heading = "Network"
-    )]
-    dns: Vec<Ipv4Addr>,
-    /// Port of the HTTP server [default: 4280]
-    #[arg(long, value_name = "PORT", env = "PROVISIONER_HTTP_PORT", hide_env = true, help_heading = "Network")]
-    http_port: Option<u16>,
-
-    /// Mirror of the distribution [default: its own]
-    #[arg(long, value_name = "URL", env = "PROVISIONER_MIRROR", hide_env = true, help_heading = "Source")]
-    mirror: Option<Url>,
-    /// What must vouch for boot files: signed or https [default: the strictest that the distribution has]
-    #[arg(long, value_name = "LEVEL", env = "PROVISIONER_TRUST", hide_env = true, help_heading = "Source")]
-    trust: Option<Trust>,
-    /// Directory of own templates, see `provisioner templates export`
-    #[arg(long, value_name = "DIR", env = "PROVISIONER_TEMPLATES", hide_env = true, help_heading = "Source")]
-    templates: Option<PathBuf>,
-    /// File of OpenPGP keys trusted for the mirror besides the distribution's
-    #[arg(long, value_name = "FILE", env = "PROVISIONER_KEYRING", hide_env = true, help_heading = "Source")]
-    keyring: Vec<PathBuf>,
-    /// Use only what the cache holds
-    #[arg(long, env = "PROVISIONER_OFFLINE", hide_env = true, help_heading = "Source")]
-    offline: bool,
-    /// Cache directory [default: ~/.cache/provisioner]
-    #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true, help_heading = "Source")]
-    prefix: Option<PathBuf>,
-}
-
 impl Cli {
     /// Where files are made, whichever the verb, as far as it was said.
     pub fn folder(&self) -> Option<&Path> {
@@ -360,52 +178,7 @@ impl Cli {
             ) => &verb.plan,
             Some(Verb::Templates(Templates::Export(flags))) => return Some(&flags.folder),
         };
-        plan.prefix.as_deref()
-    }
-}
-
-impl From<PlanFlags> for Settings {
-    fn from(flags: PlanFlags) -> Self {
-        Self {
-            interface: flags.interface,
-            network: flags.network,
-            router: flags.router,
-            dns: flags.dns,
-            http_port: flags.http_port,
-            prefix: flags.prefix,
-            distro: flags.distro,
-            version: flags.version,
-            arch: flags.arch,
-            flavour: flags.flavour,
-            mirror: flags.mirror,
-            mac: flags.mac,
-            ip: flags.ip,
-            hostname: flags.hostname,
-            password: flags.password,
-            password_file: flags.password_file,
-            ssh_keys: flags.ssh_key,
-            user: flags.user,
-            lock_root: flags.lock_root,
-            languages: flags.languages.into_iter().filter(|name| !name.is_empty()).collect(),
-            keymap: flags.keymap,
-            timezone: flags.timezone,
-            time_servers: flags.ntp.into_iter().filter(|name| !name.is_empty()).collect(),
-            luks: flags.luks,
-            luks_passphrase_file: flags.luks_passphrase_file,
-            luks_tpm2: flags.luks_tpm2,
-            handoff_exec: flags.handoff_exec,
-            handoff_code: flags.handoff_code,
-            packages: flags.packages.into_iter().filter(|name| !name.is_empty()).collect(),
-            part: flags.part,
-            disk: flags.disk,
-            kernel_args: flags.kernel_args.into_iter().filter(|word| !word.is_empty()).collect(),
-            answers: flags.answers,
-            append_answers: flags.append_answers,
-            templates: flags.templates,
-            trust: flags.trust,
-            keyrings: flags.keyring,
-            offline: flags.offline,
-        }
+        plan.prefix()
     }
 }
 
@@ -414,6 +187,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::plan::Settings;
 
     #[test]
     fn every_flag_has_a_help_and_fits_80_columns() {

@@ -23,6 +23,7 @@ use super::{
     entity::{Entity, Head, Phase, Progress},
     flight::Outcome,
     health::Health,
+    ledger::Ledger,
     rotation::Rotation,
     upstream::{self, Begun, Trouble, Wanted},
 };
@@ -55,6 +56,7 @@ pub(super) struct Download<'a> {
     client: &'a reqwest::Client,
     wanted: &'a Wanted,
     mirrors: &'a Mirrors,
+    ledger: &'a Arc<dyn Ledger>,
     file: Arc<File>,
     progress: &'a watch::Sender<Progress>,
     announce: &'a watch::Sender<Option<Outcome>>,
@@ -96,6 +98,7 @@ impl<'a> Download<'a> {
         client: &'a reqwest::Client,
         wanted: &'a Wanted,
         mirrors: &'a Mirrors,
+        ledger: &'a Arc<dyn Ledger>,
         file: Arc<File>,
         progress: &'a watch::Sender<Progress>,
         announce: &'a watch::Sender<Option<Outcome>>,
@@ -104,7 +107,7 @@ impl<'a> Download<'a> {
         let rotation = Rotation::new(health.order(&wanted.sources, Instant::now()));
         drop(health);
         let (announced, body, failure) = (false, None, None);
-        Self { client, wanted, mirrors, file, progress, announce, announced, rotation, body, failure }
+        Self { client, wanted, mirrors, ledger, file, progress, announce, announced, rotation, body, failure }
     }
 
     /// Runs to the verdict, beginning with upstream's first answer if there is one already. `Ok` means that the file is whole
@@ -116,9 +119,11 @@ impl<'a> Download<'a> {
                 Some(response) => self.begin(response).await,
                 None => self.proceed().await,
             };
-            let Err(trouble) = result.and_then(|()| self.verify()) else {
-                return Ok(self.body.expect("what was verified is there"));
+            let verdict = match result {
+                Ok(()) => self.verify().await,
+                Err(trouble) => Err(trouble),
             };
+            let Err(trouble) = verdict else { return Ok(self.body.expect("what was verified is there")) };
             if self.written() > before {
                 self.rotation.progressed();
             }
@@ -225,8 +230,8 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    fn verify(&mut self) -> Result<(), Trouble> {
-        let body = self.body.as_mut().expect("a body is begun before it is judged");
+    async fn verify(&mut self) -> Result<(), Trouble> {
+        let body = self.body.as_ref().expect("a body is begun before it is judged");
         if let Some(content) = self.wanted.content {
             let hasher = body.hasher.clone().expect("a known content is hashed from its first byte");
             let (found, right) = (Sha256Digest(hasher.finalize().into()), content.sha256);
@@ -236,6 +241,7 @@ impl<'a> Download<'a> {
                     "{who} sent SHA-256 {found}, but the file that is known has {right}"
                 )));
             }
+            teach(self.ledger, self.wanted, &self.file).await.map_err(Trouble::Store)?;
         }
         self.progress.send_replace(Progress { readable: body.written, phase: Phase::Complete });
         self.announce();
@@ -322,6 +328,13 @@ async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Troubl
     }
     let silent = || Trouble::Final(anyhow!("upstream did not answer within {} s", STALL.as_secs()));
     timeout(STALL, answer).await.map_err(|_| silent())?
+}
+
+/// Tells the ledger of a file that is what is known of it.
+pub(super) async fn teach(ledger: &Arc<dyn Ledger>, wanted: &Wanted, file: &Arc<File>) -> anyhow::Result<()> {
+    let (mirror, path) = wanted.place();
+    let (ledger, file, mirror, path) = (Arc::clone(ledger), Arc::clone(file), mirror.to_owned(), path.to_owned());
+    spawn_blocking(move || ledger.learn(&mirror, &path, &file)).await.context("reading what was fetched")
 }
 
 /// Runs what blocks on the store's file system.

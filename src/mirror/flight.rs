@@ -9,8 +9,9 @@ use reqwest::Response;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
-    download::{Download, Failure, Mirrors},
+    download::{Download, Failure, Mirrors, teach},
     entity::{Entity, Phase, Progress},
+    ledger::Ledger,
     refusal::Refusal,
     route::Class,
     seen::{self, Seen},
@@ -33,6 +34,7 @@ pub(super) type Outcome = Result<Entity, Refusal>;
 /// learn of it, so that whoever asks again gets a new flight.
 pub(super) struct Flights {
     store: Arc<Store>,
+    ledger: Arc<dyn Ledger>,
     client: reqwest::Client,
     runtime: Handle,
     offline: bool,
@@ -66,9 +68,15 @@ impl Drop for Listing<'_> {
 }
 
 impl Flights {
-    pub fn new(store: Arc<Store>, client: reqwest::Client, runtime: Handle, offline: bool) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        ledger: Arc<dyn Ledger>,
+        client: reqwest::Client,
+        runtime: Handle,
+        offline: bool,
+    ) -> Self {
         let (mirrors, under_way, checked, seen) = Default::default();
-        Self { store, client, runtime, offline, mirrors, under_way, checked, seen }
+        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
     }
 
     /// How many times a mirror has sent another file than the one that is known.
@@ -215,6 +223,8 @@ impl Flights {
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
+        let learnt = teach(&self.ledger, wanted, entity.file()).await;
+        learnt.map_err(|error| Refusal::store(&error))?;
         Ok(Some(entity))
     }
 
@@ -238,7 +248,7 @@ impl Flights {
         };
         let progress = watch::channel(Progress { readable: 0, phase: Phase::Growing }).0;
         let file = Arc::clone(&part.file);
-        let download = Download::new(&self.client, wanted, &self.mirrors, file, &progress, announce);
+        let download = Download::new(&self.client, wanted, &self.mirrors, &self.ledger, file, &progress, announce);
         let body = match download.run(first).await {
             Ok(body) => body,
             Err(failure) => {

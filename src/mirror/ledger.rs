@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{fs::File, path::PathBuf};
 
 use crate::model::Expected;
 
@@ -23,6 +23,10 @@ pub enum Known {
 pub trait Ledger: Send + Sync {
     /// What is known of the file at `path` below the root of an archive; the path is normalised and decoded. Does not block.
     fn look_up(&self, mirror_id: &str, path: &str) -> Known;
+
+    /// Takes from a file, whose content was known and is right, what it says of further ones: a `Packages` of its packages.
+    /// Called on a thread that may block, for every such file that a run uses and before a client has all of it.
+    fn learn(&self, _mirror_id: &str, _path: &str, _file: &File) {}
 }
 
 /// The ledger of archives whose installers check every file themselves, as APT does: nothing is written in it.

@@ -138,7 +138,8 @@ impl Proxy {
             let plain = !id.is_empty() && !id.starts_with('.') && !id.contains(['/', '%', '\\']);
             ensure!(plain, "the mirror id {id:?} is not a plain file name");
         }
-        let flights = Arc::new(Flights::new(Arc::new(Store::open(&folder)?), client, upstream, offline));
+        let store = Arc::new(Store::open(&folder)?);
+        let flights = Arc::new(Flights::new(store, Arc::clone(&ledger), client, upstream, offline));
         let stale = AtomicU64::new(0);
         Ok(Self(Arc::new(Shared { mirrors, ledger, immutable, flights, on_served, stale })))
     }

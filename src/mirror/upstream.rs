@@ -76,6 +76,11 @@ impl Wanted {
         }
     }
 
+    /// The archive's id, and the path below its root.
+    pub fn place(&self) -> (&str, &str) {
+        self.key.split_once('/').expect("a key is a mirror's id and a path")
+    }
+
     /// `<key> from <host>`, with the port where it is not the usual one. The URL itself may hold a password.
     pub fn origin(&self, source: usize) -> String {
         let url = &self.sources[source];
