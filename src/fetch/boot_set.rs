@@ -12,7 +12,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::{
-    Level, Packages,
+    Client, Level, Packages,
     archive::{Archive, Outdated},
     digest,
     download::{DownloadError, part_of},
@@ -39,7 +39,7 @@ pub struct Request<'a> {
     /// `<prefix>/boot`.
     pub folder: &'a Path,
     /// The client to fetch with.
-    pub client: &'a reqwest::Client,
+    pub client: &'a Client,
     /// What has to vouch for the files; `None` takes the strictest that the release has.
     pub trust: Option<Trust>,
     /// Where the repositories have a package; asked for files that come out of an RPM.

@@ -4,10 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use reqwest::Client;
 use url::Url;
 
-use super::Keyring;
+use super::{Client, Keyring};
 use crate::{
     distro::{Distro, Mirror, ReleaseData, address},
     model::{Arch, Hinted},

@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::anyhow;
 use reqwest::{
-    Client, Response, StatusCode,
+    Response, StatusCode,
     header::{CONTENT_RANGE, RANGE},
 };
 use tokio::{fs, io::AsyncWriteExt};
 use url::Url;
 
 use super::{
+    Client, Outgoing,
     digest::{self, Expected},
     store::blocking,
 };
@@ -145,7 +146,7 @@ impl Download<'_> {
         }
         let mut request = self.client.get(self.url.clone());
         if have > 0 {
-            request = request.header(RANGE, format!("bytes={have}-"));
+            request = request.header(RANGE, &format!("bytes={have}-"));
         }
         let mut response = send(request, &self.url).await?;
         let resumed = response.status() == StatusCode::PARTIAL_CONTENT && range_start(&response) == Some(have);
@@ -252,7 +253,7 @@ async fn read_once(client: &Client, url: &Url, limit: usize) -> Result<Vec<u8>, 
 }
 
 /// Sends a request and sorts the answers: a body, a final no, a passing trouble.
-async fn send(request: reqwest::RequestBuilder, url: &Url) -> Result<Response, Attempt> {
+async fn send(request: Outgoing, url: &Url) -> Result<Response, Attempt> {
     let unreachable = |source| Attempt::Over(DownloadError::Unreachable { url: url.clone(), source });
     let response = request.send().await.map_err(|error| {
         // A connection that timed out has already had its 15 seconds.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use anyhow::Context;
-use reqwest::Client;
 
 use super::{
+    Client,
     archive::{Archive, Container, Content, Located, Wanted},
     digest::Expected,
     download::{self, DownloadError},

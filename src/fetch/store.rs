@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::Context;
-use reqwest::Client;
 use url::Url;
 
 use super::{
+    Client,
     digest::{self, Expected},
     download::{Download, DownloadError},
 };

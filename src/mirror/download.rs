@@ -27,7 +27,7 @@ use super::{
     rotation::Rotation,
     upstream::{self, Begun, Trouble, Wanted},
 };
-use crate::model::Sha256Digest;
+use crate::{fetch::Client, model::Sha256Digest};
 
 /// A body that brings nothing for this long is broken and asked for again. librepo gives up on us after 30 s. An answer is
 /// waited for as long, where another mirror could be asked.
@@ -53,7 +53,7 @@ pub(super) struct Mirrors {
 /// A body that breaks is continued where it stopped. A file whose content is known is continued from the next mirror at once;
 /// whose bytes they are does not matter, since the whole is compared.
 pub(super) struct Download<'a> {
-    client: &'a reqwest::Client,
+    client: &'a Client,
     wanted: &'a Wanted,
     mirrors: &'a Mirrors,
     ledger: &'a Arc<dyn Ledger>,
@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
 
 impl<'a> Download<'a> {
     pub fn new(
-        client: &'a reqwest::Client,
+        client: &'a Client,
         wanted: &'a Wanted,
         mirrors: &'a Mirrors,
         ledger: &'a Arc<dyn Ledger>,

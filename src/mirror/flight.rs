@@ -18,7 +18,10 @@ use super::{
     store::{Store, Stored},
     upstream::{self, News, Trouble, Wanted},
 };
-use crate::model::{Expected, Sha256Digest};
+use crate::{
+    fetch::Client,
+    model::{Expected, Sha256Digest},
+};
 
 /// A volatile file is not asked about again for this long. APT asks for the same `InRelease` several times in a row, and
 /// with many machines at once every answer would otherwise cost a round trip.
@@ -35,7 +38,7 @@ pub(super) type Outcome = Result<Entity, Refusal>;
 pub(super) struct Flights {
     store: Arc<Store>,
     ledger: Arc<dyn Ledger>,
-    client: reqwest::Client,
+    client: Client,
     runtime: Handle,
     offline: bool,
     mirrors: Mirrors,
@@ -68,13 +71,7 @@ impl Drop for Listing<'_> {
 }
 
 impl Flights {
-    pub fn new(
-        store: Arc<Store>,
-        ledger: Arc<dyn Ledger>,
-        client: reqwest::Client,
-        runtime: Handle,
-        offline: bool,
-    ) -> Self {
+    pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
         let (mirrors, under_way, checked, seen) = Default::default();
         Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
     }

@@ -67,7 +67,7 @@ pub use self::{
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
 };
-use crate::{distro::Mirror, model::Expected};
+use crate::{distro::Mirror, fetch::Client, model::Expected};
 
 /// Told of every response, once, when its body ended or broke.
 pub type OnServed = Arc<dyn Fn(IpAddr, &Served) + Send + Sync>;
@@ -101,7 +101,7 @@ pub struct Config {
     /// Where files are kept; made if missing.
     pub folder: PathBuf,
     /// Talks to upstream.
-    pub client: reqwest::Client,
+    pub client: Client,
     /// Never ask upstream.
     pub offline: bool,
     /// Tasks that talk to upstream run here: it may be in another network namespace than the clients.

@@ -8,7 +8,7 @@ use axum::http::{
         IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
     },
 };
-use reqwest::{RequestBuilder, Response};
+use reqwest::Response;
 use url::Url;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     distro::{Mirror, address},
+    fetch::{Client, Outgoing},
     model::Expected,
 };
 
@@ -90,12 +91,12 @@ impl Wanted {
 }
 
 /// Asks for a file, once.
-pub(super) async fn open(client: &reqwest::Client, url: &Url) -> Result<Response, Trouble> {
+pub(super) async fn open(client: &Client, url: &Url) -> Result<Response, Trouble> {
     found(send(client.get(url.clone())).await?)
 }
 
 /// Asks, once, whether a stored copy is still right.
-pub(super) async fn revalidate(client: &reqwest::Client, url: &Url, stored: &Head) -> Result<News, Trouble> {
+pub(super) async fn revalidate(client: &Client, url: &Url, stored: &Head) -> Result<News, Trouble> {
     let request = with(client.get(url.clone()), IF_NONE_MATCH, stored.etag.as_deref());
     let response = send(with(request, IF_MODIFIED_SINCE, stored.last_modified.as_deref())).await?;
     match response.status() {
@@ -124,7 +125,7 @@ pub(super) struct Begun<'a> {
 ///
 /// Bytes of two versions must never meet in one file. So the validators of the first answer must come again; only a file
 /// that cannot change may do without.
-pub(super) async fn resume(client: &reqwest::Client, url: &Url, begun: Begun<'_>) -> Result<(Response, u64), Trouble> {
+pub(super) async fn resume(client: &Client, url: &Url, begun: Begun<'_>) -> Result<(Response, u64), Trouble> {
     let Begun { head, class, length, offset } = begun;
     // RFC 9110 §13.1.5: If-Range takes a strong ETag or a date.
     let validator = head.and_then(|head| {
@@ -136,7 +137,7 @@ pub(super) async fn resume(client: &reqwest::Client, url: &Url, begun: Begun<'_>
     }
     let mut request = client.get(url.clone());
     if offset > 0 {
-        request = with(request.header(RANGE, format!("bytes={offset}-")), IF_RANGE, validator);
+        request = with(request.header(RANGE, &format!("bytes={offset}-")), IF_RANGE, validator);
     }
     let response = send(request).await?;
     let headers = response.headers();
@@ -186,7 +187,7 @@ pub(super) fn is_delimited(headers: &HeaderMap) -> bool {
 }
 
 /// Redirects are followed by the client, ten at most and to `http` and `https` only.
-async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
+async fn send(request: Outgoing) -> Result<Response, Trouble> {
     // Stored is what the archive has, not a compressed form of it.
     let sent = request.header(ACCEPT_ENCODING, "identity").send().await;
     // SECURITY: without its URL, which may hold a password.
@@ -214,7 +215,7 @@ fn found(response: Response) -> Result<Response, Trouble> {
     }
 }
 
-fn with(request: RequestBuilder, name: HeaderName, value: Option<&str>) -> RequestBuilder {
+fn with(request: Outgoing, name: HeaderName, value: Option<&str>) -> Outgoing {
     match value {
         Some(value) => request.header(name, value),
         None => request,

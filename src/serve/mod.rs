@@ -165,7 +165,7 @@ impl Servers {
         plan: &Plan,
         place: &Place,
         desk: Arc<Desk>,
-        client: reqwest::Client,
+        client: fetch::Client,
         ledger: Arc<dyn mirror::Ledger>,
     ) -> anyhow::Result<Self> {
         let counting = Arc::clone(&desk);

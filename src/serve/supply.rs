@@ -24,7 +24,7 @@ pub struct Supply {
 }
 
 /// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
-pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Supply> {
+pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Supply> {
     let (release, folder, now) = (&plan.release, plan.prefix.join("boot"), Timestamp::now());
     let keyring = fetch::keyring(&release.distro, &plan.extra_keys)?;
     let snapshots = take_snapshots(plan, &folder, client, now, say).await.map_err(fetch::with_remedy)?;
@@ -55,7 +55,7 @@ pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + 
 async fn take_snapshots(
     plan: &Plan,
     boot: &Path,
-    client: &reqwest::Client,
+    client: &fetch::Client,
     now: Timestamp,
     say: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Vec<Snapshot>> {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use provisioner::{
     distro::{Artifact, Distro, Loader, Mirror, Release, ScriptKind, Source},
-    fetch::{BootSet, Keyring, Request, client, newest_stable, obtain},
+    fetch::{BootSet, Client, Keyring, Request, client, newest_stable, obtain},
     model::{Arch, Firmware},
 };
 
@@ -47,7 +47,7 @@ struct World {
     keyring: Keyring,
     server: Option<FaultyServer>,
     release: Release,
-    client: reqwest::Client,
+    client: Client,
     said: Mutex<Vec<String>>,
     now: i64,
 }

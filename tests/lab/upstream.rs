@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -21,7 +21,7 @@ pub struct Upstream {
 
 #[derive(Clone)]
 struct Relay {
-    client: reqwest::Client,
+    client: provisioner::fetch::Client,
     base: String,
     asked: watch::Sender<Vec<String>>,
 }
@@ -64,7 +64,12 @@ impl Drop for Upstream {
 async fn pass_on(State(relay): State<Relay>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     relay.asked.send_modify(|asked| asked.push(path.clone()));
-    match relay.client.request(request.method().clone(), format!("{}{path}", relay.base)).send().await {
+    let url = format!("{}{path}", relay.base).parse().expect("a URL");
+    let asking = match *request.method() {
+        Method::HEAD => relay.client.head(url),
+        _ => relay.client.get(url),
+    };
+    match asking.send().await {
         Ok(answer) => {
             let mut response = Response::builder().status(answer.status());
             for name in [header::CONTENT_LENGTH, header::LAST_MODIFIED, header::ETAG] {

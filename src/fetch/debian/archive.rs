@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use reqwest::Client;
 use url::Url;
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     distro::{Distro, Release, Source, address::below},
     fetch::{
+        Client,
         archive::{Container, Content, Listing, Located, Outdated, Unpacked, Wanted},
         digest::Expected,
         download::{self, DownloadError},

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::Client;
 use url::Url;
 
 use super::{Question, Sources, chosen};
 use crate::{
     distro::{Distro, Mirror, ReleaseData, address},
-    fetch::{Keyring, newest_stable},
+    fetch::{Client, Keyring, newest_stable},
 };
 
 /// How long a mirror may take to answer a question about one small file.

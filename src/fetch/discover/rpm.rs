@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use reqwest::Client;
 use url::Url;
 
 use super::{Question, Sources, chosen};
 use crate::{
     distro::{Distro, Mirror, Release, ReleaseData, RpmData},
     fetch::{
+        Client,
         download::replace,
         openpgp::day,
         rpm::{

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use reqwest::Client;
 use tokio::time::timeout;
 use url::Url;
 
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     distro::address::{below, root},
-    fetch::{digest::Expected, download},
+    fetch::{Client, digest::Expected, download},
 };
 
 /// How long a server may take to answer a question about one small file.

@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,7 +19,7 @@ use super::primary::Primary;
 pub use super::primary::RpmEntry;
 use crate::{
     distro::{Mirror, Repo},
-    fetch::{digest::Expected, download::DownloadError, openpgp::day},
+    fetch::{Client, digest::Expected, download::DownloadError, openpgp::day},
     model::{Hinted, Sha256Digest},
 };
 

@@ -16,7 +16,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use reqwest::Client;
 use url::Url;
 
 use super::{
@@ -27,6 +26,7 @@ use super::{
 use crate::{
     distro::{Release, Source, address::below},
     fetch::{
+        Client,
         archive::{Container, Content, Listing, Located, Unpacked, Wanted},
         boot_set::Request,
         digest::Expected,

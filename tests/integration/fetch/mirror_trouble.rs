@@ -123,7 +123,7 @@ async fn servers_that_cannot_resume_or_tell_no_length_are_served_from() -> anyho
 #[tokio::test]
 async fn a_silent_mirror_is_given_up_and_continued() -> anyhow::Result<()> {
     let mut world = World::new(&full_archive())?;
-    world.client = reqwest::Client::builder().read_timeout(Duration::from_millis(300)).build()?;
+    world.client = reqwest::Client::builder().read_timeout(Duration::from_millis(300)).build()?.into();
     world.server().next(INITRD_GZ, &[Fault::Stall(1000)]);
     world.obtain().await?;
     let asked = requests(&world.server().asked(), INITRD_GZ);

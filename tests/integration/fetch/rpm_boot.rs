@@ -25,7 +25,7 @@ struct TreeWorld {
     own: Option<FaultyServer>,
     mirror: Option<FaultyServer>,
     release: Release,
-    client: reqwest::Client,
+    client: Client,
     trust: Option<Trust>,
     package: Option<PackageAt>,
     said: Mutex<Vec<String>>,

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use provisioner::{
     distro::{Distro, Mirror, Repo},
-    fetch::{Expected, Keyring, Question, Snapshot, SnapshotRequest, Sources, client, discover},
+    fetch::{Client, Expected, Keyring, Question, Snapshot, SnapshotRequest, Sources, client, discover},
     model::{Arch, Hinted},
 };
 
@@ -37,7 +37,7 @@ struct World {
     server: FaultyServer,
     distro: Arc<Distro>,
     keyring: Keyring,
-    client: reqwest::Client,
+    client: Client,
     main: Written,
     said: Mutex<Vec<String>>,
 }

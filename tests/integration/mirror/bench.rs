@@ -17,6 +17,7 @@ use axum::{
 use futures_util::StreamExt;
 use provisioner::{
     distro::Mirror,
+    fetch::Client,
     mirror::{Config, Immutable, Ledger, OnServed, Proxy, Served, Unlisted},
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -118,20 +119,14 @@ pub fn open(folder: &Path, upstream: SocketAddr, offline: bool, on_served: OnSer
     open_on(mirrors.into(), impatient_client(), folder, offline, on_served)
 }
 
-pub fn open_on(
-    mirrors: Vec<Mirror>,
-    client: reqwest::Client,
-    folder: &Path,
-    offline: bool,
-    on_served: OnServed,
-) -> Proxy {
+pub fn open_on(mirrors: Vec<Mirror>, client: Client, folder: &Path, offline: bool, on_served: OnServed) -> Proxy {
     open_with(mirrors, Arc::new(Unlisted), client, folder, offline, on_served)
 }
 
 pub fn open_with(
     mirrors: Vec<Mirror>,
     ledger: Arc<dyn Ledger>,
-    client: reqwest::Client,
+    client: Client,
     folder: &Path,
     offline: bool,
     on_served: OnServed,
@@ -144,12 +139,12 @@ pub fn open_with(
     Proxy::open(Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served }).expect("opened")
 }
 
-pub fn impatient_client() -> reqwest::Client {
+pub fn impatient_client() -> Client {
     // For the TLS provider that reqwest wants to find. A client reads this machine's certificates, which takes a while.
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(provisioner::fetch::client().expect("a client")));
     let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
-    client.build().expect("a client")
+    client.build().expect("a client").into()
 }
 
 /// Puts a mirror on a port of loopback, below `/mirror/`.

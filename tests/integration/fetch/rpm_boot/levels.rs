@@ -201,9 +201,9 @@ mod tls {
             format!("https://localhost:{}", self.address.port())
         }
 
-        pub fn client(&self) -> anyhow::Result<reqwest::Client> {
+        pub fn client(&self) -> anyhow::Result<provisioner::fetch::Client> {
             let root = reqwest::Certificate::from_pem(&self.certificate)?;
-            Ok(reqwest::Client::builder().tls_certs_only([root]).resolve("localhost", self.address).build()?)
+            Ok(reqwest::Client::builder().tls_certs_only([root]).resolve("localhost", self.address).build()?.into())
         }
     }
 
