@@ -90,7 +90,14 @@ fn describe_system(release: &Release, recipe: &InstallRecipe, f: &mut String) ->
 
 /// What vouches for boot files in this run.
 pub fn trust(plan: &Plan) -> String {
-    let strictest = plan.release.strictest_trust();
+    let (strictest, archive) = (plan.release.strictest_trust(), plan.release.archive());
+    if archive.is_local() && plan.release.tree.is_some() && plan.trust != Some(Trust::Signed) {
+        let unless = match (strictest, plan.trust) {
+            (Trust::Signed, None) => ", unless it has signatures",
+            _ => "",
+        };
+        return format!("by the directory {} that you named{unless}", archive.shown());
+    }
     match (plan.trust.unwrap_or(strictest), strictest) {
         (Trust::Signed, _) => format!("signed, by the OpenPGP keys of {}", plan.release.distro.name),
         (Trust::Https, Trust::Https) => {
@@ -105,9 +112,9 @@ fn unverified(plan: &Plan) -> Vec<String> {
     let release = &plan.release;
     let mut list = vec!["the answers, on their way: they travel in clear on the cable".to_owned()];
     for repo in release.repos.iter().filter(|repo| repo.metalink.is_none()) {
-        let master = release.public_mirrors[0].shown();
-        if master.scheme() != "https" {
-            list.push(format!("packages of {}: {master} is not asked over https", repo.id));
+        let master = &release.public_mirrors[0];
+        if master.url.scheme() != "https" && !release.archive().is_local() {
+            list.push(format!("packages of {}: {} is not asked over https", repo.id, master.shown()));
         }
     }
     list

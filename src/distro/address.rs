@@ -1,5 +1,7 @@
 //! Addresses of archives and of files in them.
 
+use std::path::PathBuf;
+
 use url::Url;
 
 /// An archive's root: without a trailing slash, so that one archive has one address.
@@ -16,6 +18,40 @@ pub fn below(root: &Url, path: &str) -> Url {
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path.split('/'));
     }
+    url
+}
+
+/// The path of a file in a folder of an archive. The archive's root itself is the empty folder.
+pub fn join(folder: &str, file: &str) -> String {
+    if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+}
+
+/// Whether an archive is a directory of this machine.
+pub fn is_local(url: &Url) -> bool {
+    url.scheme() == "file"
+}
+
+/// The path of a local archive, or of a file in one.
+pub fn local(url: &Url) -> Option<PathBuf> {
+    is_local(url).then(|| url.to_file_path().ok()).flatten()
+}
+
+/// An address for people to read: a directory as its path.
+///
+/// SECURITY: an address may hold a password; what is printed ends up in logs and bug reports.
+pub fn shown(url: &Url) -> String {
+    match local(url) {
+        Some(path) => path.display().to_string(),
+        None => without_password(url).to_string(),
+    }
+}
+
+/// An address without user and password.
+pub fn without_password(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have them.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
     url
 }
 
@@ -39,5 +75,17 @@ mod tests {
         for url in ["http://192.0.2.1:3142/debian/", "http://192.0.2.1:3142/debian"] {
             assert_eq!(root(&url.parse().expect("a URL")).as_str(), "http://192.0.2.1:3142/debian");
         }
+    }
+
+    #[test]
+    fn what_people_read_holds_no_password_and_a_directory_is_its_path() {
+        for (url, expected) in [
+            ("https://me:secret@a.test/debian", "https://a.test/debian"),
+            ("file:///mnt/a%20disc", "/mnt/a disc"),
+            ("file://elsewhere/mnt", "file://elsewhere/mnt"),
+        ] {
+            assert_eq!(shown(&url.parse().expect("a URL")), expected);
+        }
+        assert_eq!((join("", "x"), join("a/b", "x")), ("x".to_owned(), "a/b/x".to_owned()));
     }
 }

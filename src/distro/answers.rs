@@ -242,7 +242,7 @@ fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
             .map(|repo| RepoValues {
                 id: &repo.id,
                 ours: ours(&release.archive().id, &repo.path),
-                public: address::below(&release.public_mirrors[0].url, &repo.path).to_string(),
+                public: address::below(&release.public_mirrors[0].url, &repo.public_path).to_string(),
                 metalink: repo.metalink.as_ref().map(ToString::to_string).unwrap_or_default(),
             })
             .collect(),

@@ -23,6 +23,6 @@ pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
     RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
-pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
+pub use release::{Artifact, Checksum, Disc, Loader, Mirror, Release, Repo, Source};
 pub use templates::{Template, Templates};
 pub use treeinfo::treeinfo;

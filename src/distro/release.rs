@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use minijinja::context;
@@ -40,7 +40,8 @@ pub struct Release {
     pub loaders: Vec<Loader>,
     /// Where the signed GRUB looks for its configuration, from the server's root, without a leading slash.
     pub grub_configs: Vec<String>,
-    /// The install tree below the main archive: the folder of `.treeinfo`. Archives of Debian's kind have none.
+    /// The install tree below the main archive: the folder of `.treeinfo`, empty if that is the root. Archives of Debian's kind
+    /// have none.
     pub tree: Option<String>,
     /// What signs the installation image, where anything does.
     pub checksum: Option<Checksum>,
@@ -62,6 +63,15 @@ pub struct Mirror {
     /// Other roots of the same archive, best first, for what this one fails to deliver. Only a file whose digest is known may
     /// come from one of these.
     pub alternates: Vec<Url>,
+    /// How it is laid out, if it is an installation disc and no archive.
+    pub disc: Option<Disc>,
+}
+
+/// An installation disc of Fedora's family: the install tree is its root, and it has some of the repositories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disc {
+    /// The folders of its repositories, by their ids; the root is the empty one.
+    pub repos: BTreeMap<String, String>,
 }
 
 /// A signed list of digests; paths are relative to the main archive.
@@ -82,6 +92,8 @@ pub struct Repo {
     pub id: String,
     /// Its folder.
     pub path: String,
+    /// Its folder on the distributor's own server, where an installed system finds it.
+    pub public_path: String,
     /// Where the mirror manager says which `repomd.xml` is right, and who has it.
     pub metalink: Option<Url>,
 }
@@ -187,18 +199,17 @@ impl MirrorData {
 impl Mirror {
     /// An archive at `url`, with or without a trailing slash.
     pub fn new(id: &str, url: &Url) -> Self {
-        Self { id: id.to_owned(), url: address::root(url), alternates: Vec::new() }
+        Self { id: id.to_owned(), url: address::root(url), alternates: Vec::new(), disc: None }
     }
 
-    /// Its address for people to read.
-    ///
-    /// SECURITY: a mirror's address may hold a password; what is printed ends up in logs and bug reports.
-    pub fn shown(&self) -> Url {
-        let mut url = self.url.clone();
-        // Both fail only for addresses that cannot have them.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url
+    /// Its address for people to read, without a password that may be in it.
+    pub fn shown(&self) -> String {
+        address::shown(&self.url)
+    }
+
+    /// Whether it is a directory of this machine: one that the operator named, since no distribution's own is.
+    pub fn is_local(&self) -> bool {
+        address::is_local(&self.url)
     }
 }
 
@@ -240,7 +251,8 @@ impl Release {
             files.iter().map(|file| names.artifact(file)).collect()
         };
         let rpm = distro.archive.rpm.as_ref();
-        Ok(Self {
+        let disc = mirrors.first().and_then(|mirror| mirror.disc.clone());
+        let release = Self {
             kernel: own.artifact(&data.kernel).context("naming the kernel")?,
             initrd: own.artifact(&data.initrd).context("naming the initial RAM disk")?,
             installer: artifacts(own, &data.installer).context("naming the installer's files")?,
@@ -268,7 +280,18 @@ impl Release {
             public_mirrors,
             uid,
             distro,
+        };
+        Ok(match disc {
+            Some(disc) => release.on_disc(&disc),
+            None => release,
         })
+    }
+
+    /// The release as a disc has it: without a signed list of images, and with the repositories that are there.
+    fn on_disc(self, disc: &Disc) -> Self {
+        let found = |repo: Repo| disc.repos.get(&repo.id).map(|path| Repo { path: path.clone(), ..repo });
+        let repos = self.repos.into_iter().filter_map(found).collect();
+        Self { tree: self.tree.map(|_| String::new()), checksum: None, repos, ..self }
     }
 
     /// `debian13-x86_64`, `fedora44-server-x86_64`: names this release in paths and messages.
@@ -287,7 +310,7 @@ impl Release {
     /// asks the mirror for there it is given from the cache.
     pub fn tree_artifacts(&self) -> impl Iterator<Item = (String, &Artifact)> {
         let path = |artifact: &Artifact| match (&self.tree, artifact.sources.first()) {
-            (Some(tree), Some(Source::Tree { path })) => Some(format!("{tree}/{path}")),
+            (Some(tree), Some(Source::Tree { path })) => Some(address::join(tree, path)),
             _ => None,
         };
         self.artifacts().filter_map(move |artifact| Some((path(artifact)?, artifact)))
@@ -372,9 +395,11 @@ impl Names<'_> {
             Ok(Some(url.parse().with_context(|| format!("reading the address {url:?}"))?))
         };
         let repo = |repo: &super::RepoData| {
+            let path = self.string(&repo.path)?;
             Ok(Repo {
                 id: repo.id.clone(),
-                path: self.string(&repo.path)?,
+                path: path.clone(),
+                public_path: path,
                 metalink: repo.metalink.as_deref().map_or(Ok(None), metalink)?,
             })
         };

@@ -12,7 +12,10 @@ use super::{
     boot_set::Request, debian::DebianArchive, digest::Expected, level::Level, manifest::Stamp, openpgp::day,
     rpm::InstallTree, store::Store,
 };
-use crate::{distro::Source, model::Sha256Digest};
+use crate::{
+    distro::{Source, address::shown},
+    model::Sha256Digest,
+};
 
 /// One mirror of an archive during one run: its metadata is fetched and verified once.
 pub enum Archive<'a> {
@@ -80,7 +83,7 @@ pub type Unpacked = (Vec<(u64, Sha256Digest)>, String);
 
 /// The mirror's metadata is older than what was verified here before: it lags behind, or somebody plays an old state back.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} on {mirror} is of {}, older than that of {} which was verified here before", day(.offered), day(.known))]
+#[error("{what} on {} is of {}, older than that of {} which was verified here before", shown(.mirror), day(.offered), day(.known))]
 pub struct Outdated {
     /// `the metadata of trixie`.
     pub what: String,

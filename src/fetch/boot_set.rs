@@ -134,7 +134,7 @@ pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyho
         Err(error) => {
             let Some(reason) = why_not_current(&error) else { return Err(error) };
             let set = cached.complete(&cache, reason).map_err(|why| {
-                let mirror = &release.archive().url;
+                let mirror = release.archive().shown();
                 let hint = format!("check that this machine reaches {mirror}, or take another mirror (--mirror)");
                 error.context(Hinted::new(format!("{why}; fetching from {mirror} failed"), hint))
             })?;

@@ -1,23 +1,53 @@
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::Context;
+use hyper::{HeaderMap, Method, header::HeaderName};
 use reqwest::{
-    RequestBuilder, Response,
-    header::HeaderName,
+    RequestBuilder, Response, ResponseBuilderExt,
+    header::HeaderValue,
     redirect::{Action, Attempt, Policy},
 };
+use tokio::time::timeout;
 use url::Url;
+
+use super::store::blocking;
+use crate::distro::address;
+
+mod file;
 
 /// Redirections that are followed, as reqwest's own policy does.
 const HOPS: usize = 10;
 
-/// Asks upstream: for boot files, metadata, and what the mirror has not got. Clones are the same one.
+/// Asks upstream, a server or a directory (`file://`): for boot files, metadata, and what the mirror has not got. Clones are
+/// the same one.
 #[derive(Debug, Clone)]
 pub struct Client(reqwest::Client);
 
 /// A request that is not sent yet.
 #[derive(Debug)]
-pub struct Outgoing(RequestBuilder);
+pub struct Outgoing(To);
+
+#[derive(Debug)]
+enum To {
+    Server(RequestBuilder),
+    Directory { method: Method, url: Url, headers: HeaderMap, patience: Option<Duration> },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The server or the way to it. Without the address, which may hold a password.
+    #[error(transparent)]
+    Server(reqwest::Error),
+    /// The file is there and cannot be read.
+    #[error("reading {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
 
 /// The client of everything that leaves this machine.
 ///
@@ -46,29 +76,66 @@ impl From<reqwest::Client> for Client {
 impl Client {
     /// Asks for a file.
     pub fn get(&self, url: Url) -> Outgoing {
-        Outgoing(self.0.get(url))
+        self.ask(Method::GET, url)
     }
 
     /// Asks what a `get` would answer, without the body.
     pub fn head(&self, url: Url) -> Outgoing {
-        Outgoing(self.0.head(url))
+        self.ask(Method::HEAD, url)
+    }
+
+    fn ask(&self, method: Method, url: Url) -> Outgoing {
+        Outgoing(match address::is_local(&url) {
+            true => To::Directory { method, url, headers: HeaderMap::new(), patience: None },
+            false => To::Server(self.0.request(method, url)),
+        })
     }
 }
 
 impl Outgoing {
-    /// With a header.
+    /// With a header. What no header may have in it is left out.
     pub fn header(self, name: HeaderName, value: &str) -> Self {
-        Self(self.0.header(name, value))
+        let Ok(value) = HeaderValue::from_str(value) else { return self };
+        Self(match self.0 {
+            To::Server(request) => To::Server(request.header(name, value)),
+            To::Directory { method, url, mut headers, patience } => {
+                headers.insert(name, value);
+                To::Directory { method, url, headers, patience }
+            }
+        })
     }
 
-    /// For all of the answer, its body too.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self(self.0.timeout(timeout))
+    /// With so much time for the answer; from a server, for its body too.
+    pub fn timeout(self, patience: Duration) -> Self {
+        Self(match self.0 {
+            To::Server(request) => To::Server(request.timeout(patience)),
+            To::Directory { method, url, headers, .. } => {
+                To::Directory { method, url, headers, patience: Some(patience) }
+            }
+        })
     }
 
     /// Sends it. The answer's body follows while it arrives.
-    pub async fn send(self) -> Result<Response, reqwest::Error> {
-        self.0.send().await
+    ///
+    /// # Errors
+    /// A server that cannot be reached, a file that cannot be read. An answer that says no is an answer.
+    pub async fn send(self) -> Result<Response, Unanswered> {
+        let (method, url, headers, patience) = match self.0 {
+            // SECURITY: without the address, which may hold a password.
+            To::Server(request) => return request.send().await.map_err(|e| Unanswered::Server(e.without_url())),
+            To::Directory { method, url, headers, patience } => (method, url, headers, patience),
+        };
+        let path = address::local(&url).unwrap_or_default();
+        let asked = path.clone();
+        let answer = blocking(move || file::answer(&method, &asked, &headers));
+        let answer = match patience {
+            // A network file system whose server is gone.
+            Some(patience) => timeout(patience, answer).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+            None => answer.await,
+        };
+        let (answer, body) = answer.map_err(|source| Unanswered::File { path, source })?;
+        let body = body.map_or_else(reqwest::Body::default, reqwest::Body::wrap);
+        Ok(answer.url(url).body(body).expect("its headers are of plain characters").into())
     }
 }
 
@@ -83,3 +150,6 @@ fn follow(attempt: Attempt<'_>) -> Action {
     }
     attempt.follow()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod debian;
+mod directory;
 mod rpm;
 
 /// What is to be found out.
@@ -20,7 +21,7 @@ mod rpm;
 pub struct Question<'a> {
     /// The distribution.
     pub distro: &'a Arc<Distro>,
-    /// `--mirror`
+    /// `--mirror`: a server's address, or a directory's (`file://`).
     pub mirror: Option<Url>,
     /// `--version`: a version or a codename.
     pub version: Option<&'a str>,
@@ -69,9 +70,14 @@ pub async fn discover(question: &Question<'_>, keyring: &Keyring, client: &Clien
 /// `--mirror`, if it was given.
 fn chosen(question: &Question<'_>) -> anyhow::Result<Option<Url>> {
     let Some(mirror) = &question.mirror else { return Ok(None) };
-    if !matches!(mirror.scheme(), "http" | "https") || mirror.host().is_none() {
-        let hint = format!("give an http or https address, such as https://mirror.example.org/{}", question.distro.id);
-        return Err(Hinted::new(format!("--mirror {mirror} cannot be asked"), hint).into());
+    if address::is_local(mirror) {
+        directory::check(mirror)?;
+    } else if !matches!(mirror.scheme(), "http" | "https") || mirror.host().is_none() {
+        let hint = format!(
+            "give an http or https address, such as https://mirror.example.org/{}, or a directory",
+            question.distro.id
+        );
+        return Err(Hinted::new(format!("--mirror {} cannot be asked", address::shown(mirror)), hint).into());
     }
     Ok(Some(address::root(mirror)))
 }

@@ -15,11 +15,14 @@ use tokio::{fs, io::AsyncWriteExt};
 use url::Url;
 
 use super::{
-    Client, Outgoing,
+    Client, Outgoing, Unanswered,
     digest::{self, Expected},
     store::blocking,
 };
-use crate::model::Sha256Digest;
+use crate::{
+    distro::address::{is_local, shown},
+    model::Sha256Digest,
+};
 
 /// Attempts without progress before a mirror counts as unreachable.
 const ATTEMPTS: u32 = 4;
@@ -34,7 +37,7 @@ const UNLISTED_LIMIT: u64 = 4 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// The mirror does not have it (404, 410).
-    #[error("{url} is not there (HTTP {status})")]
+    #[error("{} is not there{}", shown(url), if is_local(url) { String::new() } else { format!(" (HTTP {status})") })]
     Gone {
         /// What was asked for.
         url: Url,
@@ -42,7 +45,7 @@ pub enum DownloadError {
         status: StatusCode,
     },
     /// The mirror cannot be reached, breaks off, or refuses to serve.
-    #[error("{url} cannot be fetched")]
+    #[error("{} cannot be fetched", shown(url))]
     Unreachable {
         /// What was asked for.
         url: Url,
@@ -50,7 +53,7 @@ pub enum DownloadError {
         source: anyhow::Error,
     },
     /// The mirror serves a file of another length.
-    #[error("{url} is not the file that is listed: it has {actual} bytes instead of {expected}")]
+    #[error("{} is not the file that is listed: it has {actual} bytes instead of {expected}", shown(url))]
     WrongSize {
         /// What was asked for.
         url: Url,
@@ -60,7 +63,7 @@ pub enum DownloadError {
         actual: u64,
     },
     /// The mirror serves other bytes.
-    #[error("{url} is not the file that is listed: its SHA-256 is {actual} instead of {expected}")]
+    #[error("{} is not the file that is listed: its SHA-256 is {actual} instead of {expected}", shown(url))]
     Altered {
         /// What was asked for.
         url: Box<Url>,
@@ -256,10 +259,12 @@ async fn read_once(client: &Client, url: &Url, limit: usize) -> Result<Vec<u8>, 
 async fn send(request: Outgoing, url: &Url) -> Result<Response, Attempt> {
     let unreachable = |source| Attempt::Over(DownloadError::Unreachable { url: url.clone(), source });
     let response = request.send().await.map_err(|error| {
-        // A connection that timed out has already had its 15 seconds.
-        let over = error.is_builder() || error.is_redirect() || (error.is_connect() && error.is_timeout());
-        let source = anyhow::Error::from(error.without_url());
-        if over { unreachable(source) } else { Attempt::Broken(source) }
+        let over = match &error {
+            // A connection that timed out has already had its 15 seconds.
+            Unanswered::Server(e) => e.is_builder() || e.is_redirect() || (e.is_connect() && e.is_timeout()),
+            Unanswered::File { .. } => true,
+        };
+        if over { unreachable(error.into()) } else { Attempt::Broken(error.into()) }
     })?;
     // SECURITY: what is believed because it came over TLS must have come over TLS to the end.
     if url.scheme() == "https" && response.url().scheme() != "https" {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Level {
     /// Nothing: the server that was asked for digests is not asked over TLS.
     Http,
+    /// The operator's word, who named the directory: there is no network between.
+    Directory,
     /// The certificate of the distributor's web server.
     Https,
     /// A signature by a trusted OpenPGP key.
@@ -15,9 +17,13 @@ pub enum Level {
 }
 
 impl Level {
-    /// What a server vouches for by itself, without a signature.
+    /// What a server, or a directory, vouches for by itself, without a signature.
     pub fn of_server(url: &url::Url) -> Self {
-        if url.scheme() == "https" { Self::Https } else { Self::Http }
+        match url.scheme() {
+            "https" => Self::Https,
+            "file" => Self::Directory,
+            _ => Self::Http,
+        }
     }
 }
 
@@ -25,6 +31,7 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "http: not verified",
+            Self::Directory => "by the directory that you named: not signed",
             Self::Https => "https only: not signed",
             Self::Signed => "signed",
         })

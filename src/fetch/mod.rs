@@ -40,7 +40,7 @@ mod rpm;
 mod store;
 
 pub use boot_set::{BootSet, Request, VerifiedFile, obtain};
-pub use client::{Client, Outgoing, client};
+pub use client::{Client, Outgoing, Unanswered, client};
 pub use debian::{Stable, newest_stable};
 pub use digest::Expected;
 pub use discover::{Question, Sources, discover, keyring};

@@ -17,7 +17,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    distro::{Artifact, Source},
+    distro::{Artifact, Source, address::shown},
     model::{Hinted, Sha256Digest},
 };
 
@@ -172,7 +172,7 @@ impl Refresh<'_> {
         let wanted = files.iter().map(|(file, inside)| Wanted { path: inside.clone(), to: unfinished(file) }).collect();
         let unpacked = archive.unpack(container, located, path, wanted).await;
         let (unpacked, origin) = unpacked.with_context(|| match located.urls.first() {
-            Some(url) => format!("unpacking {url}"),
+            Some(url) => format!("unpacking {}", shown(url)),
             None => format!("unpacking {}", located.name),
         })?;
         let mut entries = Vec::new();

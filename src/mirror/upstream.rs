@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     distro::{Mirror, address},
-    fetch::{Client, Outgoing},
+    fetch::{Client, Outgoing, Unanswered},
     model::Expected,
 };
 
@@ -82,9 +82,13 @@ impl Wanted {
         self.key.split_once('/').expect("a key is a mirror's id and a path")
     }
 
-    /// `<key> from <host>`, with the port where it is not the usual one. The URL itself may hold a password.
+    /// `<key> from <host>`, with the port where it is not the usual one, or `<key> from <file>`. The URL itself may hold a
+    /// password.
     pub fn origin(&self, source: usize) -> String {
         let url = &self.sources[source];
+        if address::is_local(url) {
+            return format!("{} from {}", self.key, address::shown(url));
+        }
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         format!("{} from {}{port}", self.key, url.host_str().unwrap_or("upstream"))
     }
@@ -190,10 +194,12 @@ pub(super) fn is_delimited(headers: &HeaderMap) -> bool {
 async fn send(request: Outgoing) -> Result<Response, Trouble> {
     // Stored is what the archive has, not a compressed form of it.
     let sent = request.header(ACCEPT_ENCODING, "identity").send().await;
-    // SECURITY: without its URL, which may hold a password.
-    let response = sent.map_err(reqwest::Error::without_url).map_err(|error| {
-        // Silence has lasted long enough for whoever waits; a refused or reset connection is quickly tried again.
-        let hopeless = error.is_timeout() || error.is_redirect() || error.is_builder();
+    let response = sent.map_err(|error| {
+        let hopeless = match &error {
+            // Silence has lasted long enough for whoever waits; a refused or reset connection is quickly tried again.
+            Unanswered::Server(error) => error.is_timeout() || error.is_redirect() || error.is_builder(),
+            Unanswered::File { .. } => true,
+        };
         let error = Err::<(), _>(error).context("asking upstream").expect_err("it is an error");
         if hopeless { Trouble::Final(error) } else { Trouble::Broken(error) }
     })?;

@@ -28,7 +28,7 @@ pub struct Settings {
     pub arch: Option<Arch>,
     /// `--flavour`
     pub flavour: Option<String>,
-    /// `--mirror`
+    /// `--mirror`: the address of a server, or of a directory (`file://`).
     pub mirror: Option<Url>,
     /// `--mac`
     pub mac: Option<Mac>,

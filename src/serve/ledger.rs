@@ -60,9 +60,9 @@ impl Ledger for RunLedger {
     }
 }
 
-/// `path` below `folder`, if it is.
+/// `path` below `folder`, if it is. Everything is below the empty folder, the root.
 fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
-    path.strip_prefix(folder)?.strip_prefix('/')
+    if folder.is_empty() { Some(path) } else { path.strip_prefix(folder)?.strip_prefix('/') }
 }
 
 #[cfg(test)]

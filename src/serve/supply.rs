@@ -84,7 +84,7 @@ async fn take_snapshots(
 fn package(release: &Release, snapshots: &[Snapshot], repo: &str, name: &str) -> Option<PackageAt> {
     let (repo, snapshot) = release.repos.iter().zip(snapshots).find(|(known, _)| known.id == repo)?;
     let found = snapshot.package(name, &release.arch_name).or_else(|| snapshot.package(name, "noarch"))?;
-    let path = format!("{}/{}", repo.path, found.path);
+    let path = address::join(&repo.path, &found.path);
     let Mirror { url, alternates, .. } = release.archive();
     let urls: Vec<Url> = [url].into_iter().chain(alternates).map(|root| address::below(root, &path)).collect();
     Some(PackageAt { urls, expected: found.expected, version: found.version.clone() })
@@ -110,7 +110,7 @@ fn ledger(
         publish::replace(&path, 0o644, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
     for name in [".treeinfo", "treeinfo"] {
-        ledger.add_file(format!("{tree}/{name}"), path.clone());
+        ledger.add_file(address::join(tree, name), path.clone());
     }
     for (repo, snapshot) in release.repos.iter().zip(snapshots) {
         ledger.add_repo(&repo.path, snapshot);

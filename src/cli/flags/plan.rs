@@ -1,8 +1,9 @@
 use std::{
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
+use anyhow::anyhow;
 use clap::Args;
 use ipnet::Ipv4Net;
 use url::Url;
@@ -16,6 +17,15 @@ use crate::{
 /// and refused later, without being shown.
 fn password_hash(text: &str) -> Result<Result<PasswordHash, ParseError>, std::convert::Infallible> {
     Ok(text.parse())
+}
+
+/// An address has a scheme; whatever has none is a directory.
+fn mirror(text: &str) -> anyhow::Result<Url> {
+    if text.contains("://") {
+        return Ok(text.parse()?);
+    }
+    let path = path::absolute(text)?;
+    Url::from_directory_path(&path).map_err(|()| anyhow!("{} is no path", path.display()))
 }
 
 /// What to install, where and how: the flags of every verb.
@@ -168,8 +178,15 @@ pub struct PlanFlags {
     #[arg(long, value_name = "PORT", env = "PROVISIONER_HTTP_PORT", hide_env = true, help_heading = "Network")]
     http_port: Option<u16>,
 
-    /// Mirror of the distribution [default: its own]
-    #[arg(long, value_name = "URL", env = "PROVISIONER_MIRROR", hide_env = true, help_heading = "Source")]
+    /// Mirror of the distribution: an address or a directory, such as a mounted disc [default: its own]
+    #[arg(
+        long,
+        value_name = "URL|DIR",
+        env = "PROVISIONER_MIRROR",
+        hide_env = true,
+        value_parser = mirror,
+        help_heading = "Source"
+    )]
     mirror: Option<Url>,
     /// What must vouch for boot files: signed or https [default: the strictest that the distribution has]
     #[arg(long, value_name = "LEVEL", env = "PROVISIONER_TRUST", hide_env = true, help_heading = "Source")]

@@ -17,7 +17,10 @@ use super::{
     sums,
 };
 use crate::{
-    distro::{Distro, Release, Source, address::below},
+    distro::{
+        Distro, Release, Source,
+        address::{below, shown},
+    },
     fetch::{
         Client,
         archive::{Container, Content, Listing, Located, Outdated, Unpacked, Wanted},
@@ -59,7 +62,8 @@ pub async fn newest_stable(
 ) -> anyhow::Result<Stable> {
     let debian = distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
     let (release, _) = suite(client, mirror, &debian.stable, keyring, now).await?;
-    let point = release.version.with_context(|| format!("suite {} of {mirror} has no version", debian.stable))?;
+    let point =
+        release.version.with_context(|| format!("suite {} of {} has no version", debian.stable, shown(mirror)))?;
     let version = point.split('.').next().unwrap_or_default().to_owned();
     Ok(Stable { version, point, codename: release.codename })
 }
@@ -84,6 +88,7 @@ async fn suite(
         }
         Err(error) => return Err(error.into()),
     };
+    let address = shown(&address);
     let signed = signed.with_context(|| format!("verifying {address}"))?;
     let release = ReleaseFile::parse(&signed.text).with_context(|| format!("reading {address}"))?;
     // SECURITY: the signature says that the text is Debian's, not that it is the one we asked for.
@@ -99,7 +104,7 @@ async fn suite(
 fn not_an_archive(error: DownloadError, mirror: &Url, suite: &str) -> anyhow::Error {
     match error {
         DownloadError::Gone { .. } => {
-            let what = format!("{mirror} has no suite {suite}");
+            let what = format!("{} has no suite {suite}", shown(mirror));
             anyhow::Error::from(error).context(Hinted::new(
                 what,
                 "--mirror is the root of an archive, the folder that holds dists/ and pool/",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use url::Url;
 
-use super::{Question, Sources, chosen};
+use super::{Question, Sources, chosen, directory};
 use crate::{
     distro::{Distro, Mirror, ReleaseData, address},
     fetch::{Client, Keyring, newest_stable},
@@ -19,6 +19,7 @@ pub(super) async fn discover(question: &Question<'_>, keyring: &Keyring, client:
     let distro = question.distro;
     let main = choose_mirror(question, client, &mut notes).await?;
     let release = match question.version {
+        _ if address::is_local(&main) => directory_release(question, &main, keyring, client, &mut notes).await?,
         Some(version) => distro.release(version)?.clone(),
         None => stable_release(question, &main, keyring, client, &mut notes).await,
     };
@@ -56,6 +57,22 @@ async fn choose_mirror(question: &Question<'_>, client: &Client, notes: &mut Vec
     Ok(own.clone())
 }
 
+/// The release that a directory has.
+async fn directory_release(
+    question: &Question<'_>,
+    directory: &Url,
+    keyring: &Keyring,
+    client: &Client,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<ReleaseData> {
+    let debian = question.distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
+    // It may have some releases only, and then nothing that says which is the stable one.
+    if question.version.is_none() && directory::has_suite(client, directory, &debian.stable).await? {
+        return Ok(stable_release(question, directory, keyring, client, notes).await);
+    }
+    directory::debian_release(question, directory, client).await
+}
+
 async fn stable_release(
     question: &Question<'_>,
     mirror: &Url,
@@ -70,10 +87,12 @@ async fn stable_release(
     match newest_stable(question.distro, mirror, keyring, client, question.now).await {
         Ok(stable) => ReleaseData { version: stable.version, codename: stable.codename, ..ReleaseData::default() },
         Err(error) => {
-            tracing::warn!("asking {mirror} for the newest stable release: {error:#}");
+            tracing::warn!("asking {} for the newest stable release: {error:#}", address::shown(mirror));
             notes.push(format!(
-                "{mirror} cannot say what is stable today: taking {} {}",
-                question.distro.name, known.version
+                "{} cannot say what is stable today: taking {} {}",
+                address::shown(mirror),
+                question.distro.name,
+                known.version
             ));
             known
         }
@@ -173,6 +192,7 @@ mod tests {
             "http://127.0.0.1:3142/debian",
             "http://192.168.1.9/debian",
             "http://mirror/debian",
+            "file:///srv/debian",
             "https://me:secret@m.example/debian",
         ] {
             assert!(!is_public(&url(private)), "{private}");

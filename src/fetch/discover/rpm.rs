@@ -9,9 +9,9 @@ use std::{
 use anyhow::Context as _;
 use url::Url;
 
-use super::{Question, Sources, chosen};
+use super::{Question, Sources, chosen, directory};
 use crate::{
-    distro::{Distro, Mirror, Release, ReleaseData, RpmData},
+    distro::{Disc, Distro, Mirror, Release, ReleaseData, RpmData, address::is_local},
     fetch::{
         Client,
         download::replace,
@@ -25,15 +25,19 @@ use crate::{
 
 pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Client) -> anyhow::Result<Sources> {
     let (mut notes, distro) = (Vec::new(), question.distro);
-    let release = release(question, rpm, client, &mut notes).await?;
+    let chosen = chosen(question)?;
+    let (release, disc) = match chosen.as_ref().filter(|url| is_local(url)) {
+        Some(directory) => in_directory(question, directory, client).await?,
+        None => (release(question, rpm, client, &mut notes).await?, None),
+    };
     let mut public_mirrors = distro.public_mirrors();
     let main = public_mirrors.first_mut().context("a distribution has an archive")?;
     if let Some(ended) = rpm.ended.as_ref().filter(|_| release.ended) {
         *main = Mirror::new(&distro.id, ended);
     }
     let mut mirrors = public_mirrors.clone();
-    if let Some(url) = chosen(question)? {
-        mirrors[0] = Mirror::new(&distro.id, &url);
+    if let Some(url) = chosen {
+        mirrors[0] = Mirror { disc, ..Mirror::new(&distro.id, &url) };
     } else if !question.offline {
         pin(question, &release, client, &mut mirrors[0], &mut notes).await?;
     }
@@ -43,6 +47,20 @@ pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Cl
     }
     // The installed system keeps its own way to its repositories, over the mirror manager.
     Ok(Sources { release, mirrors, public_mirrors, notes })
+}
+
+/// The release that a directory has, and how it is laid out if it is a disc. Nobody else is asked: what is released today is no
+/// matter where there is nothing else to install from.
+async fn in_directory(
+    question: &Question<'_>,
+    directory: &Url,
+    client: &Client,
+) -> anyhow::Result<(ReleaseData, Option<Disc>)> {
+    let named = |release: &ReleaseData| {
+        let Release { tree, repos, .. } = named(question, release)?;
+        Ok((tree.unwrap_or_default(), repos))
+    };
+    directory::rpm_release(question, directory, client, named).await
 }
 
 /// The release, and in a note what it was taken from, should that not be today's list.

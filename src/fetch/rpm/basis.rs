@@ -5,7 +5,10 @@ use url::Url;
 
 use super::{checksum, tree::InstallTree, treeinfo::Treeinfo};
 use crate::{
-    distro::{Checksum, address::below},
+    distro::{
+        Checksum,
+        address::{below, shown},
+    },
     fetch::{
         archive::{Listing, Outdated},
         digest::{self, Expected},
@@ -57,7 +60,7 @@ impl Basis {
 impl InstallTree<'_> {
     /// The strictest basis that there is, or the one that the operator demands.
     ///
-    /// SECURITY: only the distributor's own word over TLS (or none of its data) makes the strictest one the weaker one. A list
+    /// SECURITY: only the distributor's own word over TLS, that of a directory which the operator named (or none of its data) makes the strictest one the weaker one. A list
     /// that cannot be fetched, or that does not verify, is an error.
     pub(super) async fn find_basis(&self) -> anyhow::Result<Basis> {
         let (distro, version) = (&self.release.distro.name, &self.release.version);
@@ -65,15 +68,16 @@ impl InstallTree<'_> {
             (Some(Trust::Https), _) | (None, None) => self.listed().await,
             (Some(Trust::Signed), None) => {
                 let what = format!("nothing that is signed is known of the boot files of {distro} {version}");
-                Err(Hinted::new(what, "--trust https takes them by the word of the distributor's web server").into())
+                Err(Hinted::new(what, self.weaker()).into())
             }
             (trust, Some(list)) => match self.signed(list, trust).await? {
                 Some(basis) => Ok(basis),
                 None => {
-                    let own = self.own();
+                    let master = self.master();
                     (self.say)(&format!(
-                        "{own} has no signed list of the images of {distro} {version}: {}",
-                        Level::Https
+                        "{} has no signed list of the images of {distro} {version}: {}",
+                        shown(master),
+                        Level::of_server(master)
                     ));
                     self.listed().await
                 }
@@ -83,17 +87,18 @@ impl InstallTree<'_> {
 
     /// The signed list and the image that it names; `None` when the distributor says that there is no list, and need not be.
     async fn signed(&self, list: &Checksum, trust: Option<Trust>) -> anyhow::Result<Option<Basis>> {
-        let mirror = &self.release.archive().url;
+        let (master, archive) = (self.master(), &self.release.archive().url);
+        // It is signed, so that it may come from anywhere: from a server where a directory lacks it and it is demanded.
+        let other = if master == archive { self.own() } else { archive };
         let mut failure: Option<DownloadError> = None;
-        // It is signed, so that it may come from anywhere.
-        for root in [self.own(), mirror] {
+        for root in [master, other] {
             match self.read_list(root, list).await {
                 Ok((url, signed)) => {
-                    let signed = signed.with_context(|| format!("verifying {url}"))?;
+                    let signed = signed.with_context(|| format!("verifying {}", shown(&url)))?;
                     return self.image(list, &url, signed).await.map(Some);
                 }
                 Err(DownloadError::Gone { .. })
-                    if trust.is_none() && root == self.own() && root.scheme() == "https" =>
+                    if trust.is_none() && root == master && matches!(root.scheme(), "https" | "file") =>
                 {
                     return Ok(None);
                 }
@@ -102,19 +107,26 @@ impl InstallTree<'_> {
                 Err(error @ DownloadError::Gone { .. }) => drop(failure.get_or_insert(error)),
                 Err(error) => return Err(error.into()),
             }
-            if self.own() == mirror {
+            if master == other {
                 break;
             }
         }
         let failure = failure.context("no server was asked for the signed list")?;
         let gone = matches!(failure, DownloadError::Gone { .. });
         let error = anyhow::Error::from(failure).context("reading the signed list of the images");
-        let hint = "--trust https takes the boot files by the word of the distributor's web server";
         Err(if gone {
-            error.context(Hinted::new("the boot files cannot be verified by signature", hint))
+            error.context(Hinted::new("the boot files cannot be verified by signature", self.weaker()))
         } else {
             error
         })
+    }
+
+    /// What is left where there is no signature.
+    fn weaker(&self) -> &'static str {
+        match self.release.archive().is_local() {
+            true => "--trust https takes the boot files by the word of the directory that you named",
+            false => "--trust https takes the boot files by the word of the distributor's web server",
+        }
     }
 
     async fn read_list(
@@ -142,7 +154,7 @@ impl InstallTree<'_> {
             return Err(Outdated { what, mirror, offered: signed.signed_at, known }.into());
         }
         let name = &list.iso;
-        let iso = checksum::find(&signed.text, name).with_context(|| format!("{url} does not list {name}"))?;
+        let iso = checksum::find(&signed.text, name).with_context(|| format!("{} does not list {name}", shown(url)))?;
         self.compare_treeinfo(iso, name, url).await?;
         let index_sha256 = digest::of_bytes(signed.text.as_bytes());
         let grounds = Grounds::Signed { iso, name: name.clone(), signed };
@@ -159,17 +171,19 @@ impl InstallTree<'_> {
         };
         let Some(says) = treeinfo.file("images/boot.iso").filter(|&says| says != iso.sha256) else { return Ok(()) };
         let what = format!(
-            "{url} has {says} as the SHA-256 of images/boot.iso, but {list}, which is signed, has {} as that of {name}",
+            "{} has {says} as the SHA-256 of images/boot.iso, but {}, which is signed, has {} as that of {name}",
+            shown(&url),
+            shown(list),
             iso.sha256
         );
         Err(Hinted::new(what, "the mirror is out of step: take another one (--mirror), or try again later").into())
     }
 
     async fn listed(&self) -> anyhow::Result<Basis> {
-        let url = self.in_tree(self.own(), ".treeinfo");
+        let url = self.in_tree(self.master(), ".treeinfo");
         let bytes = download::read(self.client, &url, LIST_LIMIT).await?;
         let treeinfo = Treeinfo::parse(&String::from_utf8_lossy(&bytes));
-        ensure!(!treeinfo.is_empty(), "{url} lists no file with a SHA-256 digest");
+        ensure!(!treeinfo.is_empty(), "{} lists no file with a SHA-256 digest", shown(&url));
         let listing = Listing { index_sha256: digest::of_bytes(&bytes), level: Level::of_server(&url) };
         Ok(Basis { listing, grounds: Grounds::Listed(treeinfo) })
     }

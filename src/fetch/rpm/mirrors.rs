@@ -15,7 +15,7 @@ use super::{
     repomd,
 };
 use crate::{
-    distro::address::{below, root},
+    distro::address::{below, join, root, shown},
     fetch::{Client, digest::Expected, download},
 };
 
@@ -31,7 +31,7 @@ const BATCHES: usize = 4;
 
 /// `repodata/repomd.xml` of a repository.
 pub fn repomd_of(repo: &str) -> String {
-    format!("{repo}/repodata/repomd.xml")
+    join(repo, "repodata/repomd.xml")
 }
 
 /// A small file, in memory, within a time.
@@ -41,7 +41,7 @@ pub fn repomd_of(repo: &str) -> String {
 pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> anyhow::Result<Vec<u8>> {
     match timeout(patience, download::read(client, url, limit)).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => anyhow::bail!("{url} did not answer within {} seconds", patience.as_secs()),
+        Err(_) => anyhow::bail!("{} did not answer within {} seconds", shown(url), patience.as_secs()),
     }
 }
 

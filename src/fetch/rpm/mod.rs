@@ -19,7 +19,7 @@ pub(super) mod releases;
 mod repomd;
 mod snapshot;
 mod tree;
-mod treeinfo;
+pub mod treeinfo;
 mod version;
 mod xml;
 

@@ -18,7 +18,7 @@ use url::Url;
 use super::primary::Primary;
 pub use super::primary::RpmEntry;
 use crate::{
-    distro::{Mirror, Repo},
+    distro::{Mirror, Repo, address::shown},
     fetch::{Client, digest::Expected, download::DownloadError, openpgp::day},
     model::{Hinted, Sha256Digest},
 };
@@ -54,12 +54,14 @@ pub enum Voucher {
     Metalink(Url),
     /// The distributor's own server, over https.
     Master(Url),
+    /// The directory that the operator named.
+    Directory(Url),
     /// Nothing but the mirror itself, or the way it came.
     Nobody(Url),
 }
 
 impl Voucher {
-    /// Whether somebody besides the mirror said so, over a way that TLS protects.
+    /// Whether somebody besides the mirror said so, over a way that TLS protects, or nobody could have come between.
     pub fn is_trusted(&self) -> bool {
         !matches!(self, Self::Nobody(_))
     }
@@ -76,6 +78,7 @@ impl fmt::Display for Voucher {
         match self {
             Self::Metalink(url) => write!(f, "the metalink {url}"),
             Self::Master(url) => write!(f, "{url}"),
+            Self::Directory(url) => write!(f, "the directory {} that you named", shown(url)),
             Self::Nobody(url) => write!(f, "nobody: {url} is not vouched for over https"),
         }
     }

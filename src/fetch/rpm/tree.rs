@@ -24,7 +24,10 @@ use super::{
     package::{self, Judge},
 };
 use crate::{
-    distro::{Release, Source, address::below},
+    distro::{
+        Release, Source,
+        address::{below, join, shown},
+    },
     fetch::{
         Client,
         archive::{Container, Content, Listing, Located, Unpacked, Wanted},
@@ -141,7 +144,7 @@ impl<'a> InstallTree<'a> {
                         let content = Content::Listed(Expected { size: None, sha256 });
                         located(self.everywhere(path), name, content, origin)
                     }
-                    None => located(vec![self.in_tree(self.own(), path)], name, Content::Unlisted, origin),
+                    None => located(vec![self.in_tree(self.master(), path)], name, Content::Unlisted, origin),
                 }
             }
         })
@@ -200,20 +203,31 @@ impl<'a> InstallTree<'a> {
         own.unwrap_or(&self.release.distro.archive.mirror)
     }
 
+    /// The root of whoever's word counts where nothing is signed: the distributor's own server, or the directory that the
+    /// operator named.
+    pub(super) fn master(&self) -> &'a Url {
+        let archive = self.release.archive();
+        if archive.is_local() { &archive.url } else { self.own() }
+    }
+
+    /// The master, in a word.
     fn host(&self) -> String {
-        self.own().host_str().unwrap_or_default().to_owned()
+        let master = self.master();
+        master.host_str().map_or_else(|| shown(master), str::to_owned)
     }
 
     /// A file of the tree below some root of the archive.
     pub(super) fn in_tree(&self, root: &Url, path: &str) -> Url {
-        below(root, &format!("{}/{path}", self.tree))
+        below(root, &join(self.tree, path))
     }
 
     /// A file of the tree wherever it may be fetched from, which is anywhere once its digest is known.
     fn everywhere(&self, path: &str) -> Vec<Url> {
         let mirror = self.release.archive();
         let mut urls = Vec::new();
-        for root in std::iter::once(&mirror.url).chain(&mirror.alternates).chain([self.own()]) {
+        // No server has a tree at its root, as a disc does.
+        let own = Some(self.own()).filter(|_| mirror.disc.is_none());
+        for root in std::iter::once(&mirror.url).chain(&mirror.alternates).chain(own) {
             let url = self.in_tree(root, path);
             if !urls.contains(&url) {
                 urls.push(url);

@@ -110,7 +110,7 @@ impl World {
 
     fn repo(&self) -> anyhow::Result<Repo> {
         let metalink = Some(self.url("metalink/testora-44-x86_64").parse()?);
-        Ok(Repo { id: "testora".into(), path: MAIN.into(), metalink })
+        Ok(Repo { id: "testora".into(), path: MAIN.into(), public_path: MAIN.into(), metalink })
     }
 
     async fn take(&self, repo: &Repo, mirrors: &[&str], offline: bool) -> anyhow::Result<Snapshot> {

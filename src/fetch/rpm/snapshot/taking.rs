@@ -7,7 +7,10 @@ use url::Url;
 
 use super::{Inner, Snapshot, SnapshotRequest, State, Voucher};
 use crate::{
-    distro::{Mirror, address::below},
+    distro::{
+        Mirror,
+        address::{below, join, shown, without_password},
+    },
     fetch::{
         digest::Expected,
         download::{DownloadError, replace},
@@ -82,6 +85,9 @@ impl<'a> Taking<'a> {
     /// Which `repomd.xml` is right, by the word of the metalink, else of the master; `None` when neither can be asked.
     async fn right(&self) -> Option<Right> {
         let (client, repo) = (self.request.client, self.request.repo);
+        if self.request.mirror.is_local() {
+            return self.by_directory().await;
+        }
         if let Some(url) = &repo.metalink {
             match metalink(client, url).await {
                 Ok(Metalink { current, earlier, .. }) => {
@@ -111,6 +117,17 @@ impl<'a> Taking<'a> {
         }
     }
 
+    /// What the directory has: nobody else is asked, whose newer state it could not deliver.
+    async fn by_directory(&self) -> Option<Right> {
+        let directory = &self.request.mirror.url;
+        let url = below(directory, &repomd_of(&self.request.repo.path));
+        let bytes = ask(self.request.client, &url, repomd::LIMIT, PATIENCE).await;
+        let bytes = bytes.inspect_err(|error| tracing::warn!("{error:#}")).ok()?;
+        let (current, source) = (seen(&bytes), shown(&url));
+        let voucher = Voucher::Directory(directory.clone());
+        Some(Right { current, earlier: Vec::new(), voucher, source, found: Some((url, bytes)) })
+    }
+
     /// The right `repomd.xml`, from the store or from whichever mirror has it.
     async fn repomd(&self, right: Option<Right>) -> anyhow::Result<(Vec<u8>, Voucher)> {
         let repo = self.request.repo;
@@ -121,7 +138,7 @@ impl<'a> Taking<'a> {
                 "nobody but the mirror vouches for {}: neither its metalink nor its master answers",
                 repo.id
             ));
-            return Ok((bytes, Voucher::Nobody(self.request.mirror.shown())));
+            return Ok((bytes, Voucher::Nobody(without_password(&self.request.mirror.url))));
         };
         if self.store.holds(current.sha256).await {
             return Ok((fs::read(self.store.path(current.sha256))?, voucher));
@@ -159,7 +176,7 @@ impl<'a> Taking<'a> {
         }
         let mut trouble = None;
         for root in self.roots() {
-            let url = below(root, &format!("{}/{}", repo.path, primary.path));
+            let url = below(root, &join(&repo.path, &primary.path));
             match self.store.fetch(client, url, primary.expected, &mut |_, _| {}).await {
                 Ok(_) => return Ok(()),
                 Err(error @ DownloadError::Disk { .. }) => return Err(error.into()),
