@@ -71,7 +71,7 @@ pub async fn discover(question: &Question<'_>, keyring: &Keyring, client: &Clien
 fn chosen(question: &Question<'_>) -> anyhow::Result<Option<Url>> {
     let Some(mirror) = &question.mirror else { return Ok(None) };
     if address::is_local(mirror) {
-        directory::check(mirror)?;
+        directory::check(&address::root(mirror))?;
     } else if !matches!(mirror.scheme(), "http" | "https") || mirror.host().is_none() {
         let hint = format!(
             "give an http or https address, such as https://mirror.example.org/{}, or a directory",

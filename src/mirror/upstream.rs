@@ -274,5 +274,7 @@ mod tests {
     fn messages_do_not_tell_the_upstream_password() {
         let mirror = Mirror::new("d", &"http://me:secret@a.test/".parse().expect("a URL"));
         assert_eq!(wanted(&mirror, "d/a", None).origin(0), "d/a from a.test");
+        let mirror = Mirror::new("d", &"file:///srv/debian/".parse().expect("a URL"));
+        assert_eq!(wanted(&mirror, "d/a b", None).origin(0), "d/a b from /srv/debian/a b");
     }
 }

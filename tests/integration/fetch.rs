@@ -17,7 +17,9 @@ use provisioner::{
 pub mod archive;
 
 mod cache;
+mod directory;
 mod mirror_trouble;
+mod proxy;
 mod real_archive;
 mod rpm_boot;
 mod rpm_repos;

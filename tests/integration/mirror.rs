@@ -1,8 +1,9 @@
 //! The caching mirror against an upstream that misbehaves on command, and under real clients.
 
 mod archive;
-mod bench;
+pub mod bench;
 mod clients;
+mod directory;
 mod dnf;
 mod failover;
 mod faults;

@@ -255,3 +255,24 @@ impl From<PlanFlags> for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_an_address_or_a_directory() {
+        let here = std::env::current_dir().expect("a directory");
+        let below = |name: &str| Url::from_directory_path(here.join(name)).expect("a URL").to_string();
+        for (text, expected) in [
+            ("https://mirror.example/debian", "https://mirror.example/debian".to_owned()),
+            ("file:///srv/debian", "file:///srv/debian".to_owned()),
+            ("/mnt/a disc", "file:///mnt/a%20disc/".to_owned()),
+            ("./mirror", below("mirror")),
+            ("mirror.example:3142/debian", below("mirror.example:3142/debian")),
+        ] {
+            assert_eq!(mirror(text).expect("a mirror").as_str(), expected);
+        }
+        assert!(mirror("").is_err() && mirror("http://").is_err());
+    }
+}

@@ -11,7 +11,7 @@ use provisioner::{
 #[path = "../../fixtures/install_tree.rs"]
 mod install_tree;
 
-mod levels;
+pub mod levels;
 mod rpms;
 mod tampering;
 

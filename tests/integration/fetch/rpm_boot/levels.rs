@@ -143,7 +143,7 @@ async fn what_came_over_tls_came_over_tls_to_the_end() -> anyhow::Result<()> {
 }
 
 /// TLS before a server that has none.
-mod tls {
+pub mod tls {
     use std::{
         io::{Read, Write},
         net::{SocketAddr, TcpListener, TcpStream},
@@ -199,6 +199,11 @@ mod tls {
 
         pub fn url(&self) -> String {
             format!("https://localhost:{}", self.address.port())
+        }
+
+        /// The certificate, as it is written in PEM.
+        pub fn certificate(&self) -> &[u8] {
+            &self.certificate
         }
 
         pub fn client(&self) -> anyhow::Result<provisioner::fetch::Client> {
