@@ -2,8 +2,15 @@
 
 mod archive;
 mod deb;
+mod metadata;
 mod packages;
 mod release_file;
+mod suites;
 mod sums;
+mod table;
 
 pub use archive::{DebianArchive, Stable, newest_stable};
+pub use suites::{Index, Standing, Suites, SuitesRequest};
+
+/// Where a release's suites are kept, below `<prefix>/boot/<uid>/`.
+pub const SUITES: &str = "suites";
