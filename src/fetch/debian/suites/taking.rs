@@ -29,8 +29,6 @@ use crate::{
     model::{Hinted, Sha256Digest},
 };
 
-/// How long a mirror is given between `InRelease` and `Release`, when it is caught being updated.
-const UPDATE: Duration = Duration::from_secs(1);
 /// How long the archive of a further suite may take to say what it has, while nothing depends on it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// From this on a list of packages is worth a line before it comes.
@@ -202,7 +200,8 @@ impl<'a> Taking<'a> {
             }
             kept.stamps.push(stamp);
         }
-        kept.lists = self.lists(wanted, &fetched.texts().map(|(release, _)| release).collect::<Vec<_>>()).await?;
+        kept.lists =
+            self.lists(wanted, &fetched.texts().map(|(release, _)| release).collect::<Vec<_>>(), required).await?;
         if let Some((bytes, _)) = fetched.in_release {
             kept.in_release = Some(self.store_signed(bytes).await?);
         }
@@ -221,43 +220,30 @@ impl<'a> Taking<'a> {
     /// The signed files, which belong together.
     async fn signed(&self, wanted: &distro::Suite<'_>) -> anyhow::Result<Fetched> {
         let suite = self.at(wanted, self.request.now);
-        let mut second_look = false;
-        loop {
-            let (in_release, text, signature) =
-                tokio::join!(suite.get("InRelease"), suite.get("Release"), suite.get("Release.gpg"));
-            let in_release = match in_release {
-                Ok(bytes) => {
-                    let judged = suite.in_release(&bytes)?;
-                    Some((bytes, judged))
-                }
-                Err(DownloadError::Gone { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            let pair = match (text, signature) {
-                (Ok(text), Ok(signature)) => suite.release(&text, &signature).map(|judged| (text, signature, judged)),
-                (Err(error), _) | (_, Err(error)) => Err(suite.not_there(error)),
-            };
-            let Some(in_release) = in_release else {
-                return Ok(Fetched { in_release: None, release: Some(pair?) });
-            };
-            let why = match pair {
-                Ok(pair) if belong_together(&in_release.1, &pair.2) => {
-                    return Ok(Fetched { in_release: Some(in_release), release: Some(pair) });
-                }
-                Ok((_, _, (release, _))) => {
-                    format!("it is of {}, InRelease of {}", release.date, in_release.1.0.date)
-                }
-                // An archive may do without.
-                Err(error) if is_gone(&error) => return Ok(Fetched { in_release: Some(in_release), release: None }),
-                Err(error) => format!("{error:#}"),
-            };
-            if second_look {
-                (self.say)(&format!("Release of {} is not served: {why}", wanted.name));
-                return Ok(Fetched { in_release: Some(in_release), release: None });
+        let (in_release, text, signature) =
+            tokio::join!(suite.get("InRelease"), suite.get("Release"), suite.get("Release.gpg"));
+        let pair = match (text, signature) {
+            (Ok(text), Ok(signature)) => suite.release(&text, &signature).map(|judged| (text, signature, judged)),
+            (Err(error), _) | (_, Err(error)) => Err(suite.not_there(error)),
+        };
+        let in_release = match in_release {
+            Ok(bytes) => {
+                let judged = suite.in_release(&bytes)?;
+                (bytes, judged)
             }
-            second_look = true;
-            tokio::time::sleep(UPDATE).await;
-        }
+            Err(DownloadError::Gone { .. }) => return Ok(Fetched { in_release: None, release: Some(pair?) }),
+            Err(error) => return Err(error.into()),
+        };
+        let release = match pair {
+            Ok(pair) if belong_together(&in_release.1, &pair.2) => pair,
+            // Mirrors that are being updated have them of two days for hours.
+            other => {
+                let why = other.map_or_else(|why| format!("{why:#}"), |_| "it is of another day".to_owned());
+                tracing::info!("Release of {} is taken out of InRelease: {why}", wanted.name);
+                detached(&in_release.0, &in_release.1)
+            }
+        };
+        Ok(Fetched { in_release: Some(in_release), release: Some(release) })
     }
 
     /// Brings the lists of packages that an installation uses into the store.
@@ -265,6 +251,7 @@ impl<'a> Taking<'a> {
         &self,
         wanted: &distro::Suite<'_>,
         texts: &[&ReleaseFile],
+        installers: bool,
     ) -> anyhow::Result<BTreeMap<String, Sha256Digest>> {
         let release = self.request.release;
         let all = texts.iter().any(|text| text.all_apart).then_some("all");
@@ -272,7 +259,9 @@ impl<'a> Taking<'a> {
         let mut paths = Vec::new();
         for component in release.components() {
             let folders = arches().map(|arch| format!("{component}/binary-{arch}"));
-            for folder in folders.chain([format!("{component}/debian-installer/binary-{}", release.arch_name)]) {
+            // The installer takes its own parts from the release's own suite only.
+            let own = installers.then(|| format!("{component}/debian-installer/binary-{}", release.arch_name));
+            for folder in folders.chain(own) {
                 let forms = packages::FORMS.iter().map(|form| format!("{folder}/Packages{form}"));
                 paths.extend(forms.into_iter().find(|path| texts.iter().any(|text| text.file(path).is_some())));
             }
@@ -311,6 +300,7 @@ impl<'a> Taking<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
+        let installer = path.contains("/debian-installer/");
         for (expected, by_hash) in right {
             let _alone = self.alone(expected.sha256).await;
             if expected.size.is_some_and(|size| size >= LONG) && !self.store.holds(expected.sha256).await {
@@ -322,6 +312,10 @@ impl<'a> Taking<'a> {
                 match self.store.fetch(client, suite.url(path), expected, &mut |_, _| {}).await {
                     Ok(_) => return Ok(Some(expected.sha256)),
                     Err(DownloadError::Gone { .. }) => {}
+                    // QUIRK: mirrors let these get out of step with what is signed. What they list stays unverified.
+                    Err(error @ (DownloadError::Altered { .. } | DownloadError::WrongSize { .. })) if installer => {
+                        (self.say)(&format!("the installer's packages of {} are not known: {error}", wanted.name));
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -425,6 +419,17 @@ fn chosen(texts: &[ReleaseFile], lists: &BTreeMap<String, Sha256Digest>) -> Hash
         }
     }
     files
+}
+
+/// `Release` and `Release.gpg`, as an `InRelease` has them in it.
+///
+/// debian-installer asks for no `InRelease`. What is signed in one is the text with CRLF at its line ends, up to the last of them
+/// (RFC 9580 §7.1), and that is what gpgv hashes for a detached signature of this kind too.
+fn detached(in_release: &[u8], text: &Text) -> (Vec<u8>, Vec<u8>, Text) {
+    const ARMOR: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+    let at = in_release.windows(ARMOR.len()).rposition(|window| window == ARMOR);
+    let signature = &in_release[at.expect("it was verified by it")..];
+    (text.1.text.clone().into_bytes(), signature.to_vec(), text.clone())
 }
 
 /// `Release` says the same as `InRelease`, or somebody else signed it.
