@@ -11,10 +11,13 @@ use std::{
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{FromStart, Index, Suite, SuitesRequest, list, parent};
+use super::{
+    FromStart, Index, Suite, SuitesRequest, list, parent,
+    signed::{self, Fetched},
+    state::{Kept, State, chosen, index, key},
+};
 use crate::{
     distro,
     fetch::{
@@ -23,7 +26,7 @@ use crate::{
         digest::{Expected, of_bytes},
         download::{self, DownloadError, replace},
         manifest::Stamp,
-        openpgp::{Signed, day},
+        openpgp::day,
         store::{Store, blocking},
     },
     model::{Hinted, Sha256Digest},
@@ -33,33 +36,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// From this on a list of packages is worth a line before it comes.
 const LONG: u64 = 1_000_000;
-
-/// `state.json`: what was taken last. Its files lie beside it under their digests, and are hashed again before they are used.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct State {
-    /// By `<archive>/<suite>`; nothing where the archive did not have it.
-    suites: BTreeMap<String, Option<Kept>>,
-}
-
-/// A suite as it was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
-    taken: Timestamp,
-    in_release: Option<Sha256Digest>,
-    /// `Release` and `Release.gpg`.
-    release: Option<(Sha256Digest, Sha256Digest)>,
-    /// The signed texts: an older one by the same signer is not taken any more.
-    stamps: Vec<Stamp>,
-    /// Lists of packages by their path below the suite's folder.
-    lists: BTreeMap<String, Sha256Digest>,
-}
-
-impl Kept {
-    fn digests(&self) -> impl Iterator<Item = Sha256Digest> {
-        let pair = self.release.into_iter().flat_map(|(release, signature)| [release, signature]);
-        self.in_release.into_iter().chain(pair).chain(self.lists.values().copied())
-    }
-}
 
 /// A suite that was taken, and its packages.
 pub(super) struct Taken {
@@ -79,26 +55,13 @@ pub(super) struct Taking<'a> {
     under_way: Mutex<HashMap<Sha256Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// The signed files of a suite as they came, and what they say.
-#[derive(Default)]
-struct Fetched {
-    in_release: Option<(Vec<u8>, Text)>,
-    /// `Release` and `Release.gpg`.
-    release: Option<(Vec<u8>, Vec<u8>, Text)>,
-}
-
-type Text = (ReleaseFile, Signed);
-
 impl<'a> Taking<'a> {
     /// Prepares the folder.
     pub fn new(request: &'a SuitesRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let folder = request.folder.join(request.release.uid()).join(SUITES);
         let store = Store::open(folder.clone()).with_context(|| format!("preparing {}", folder.display()))?;
-        let path = folder.join("state.json");
-        let damaged = |error: &_| tracing::warn!("{} is damaged and ignored: {error}", path.display());
-        let read = fs::read(&path).ok();
-        let before = read.and_then(|bytes| serde_json::from_slice(&bytes).inspect_err(damaged).ok());
-        Ok(Self { request, say, folder, store, before: before.unwrap_or_default(), under_way: Mutex::default() })
+        let before = State::of(&folder.join("state.json")).unwrap_or_default();
+        Ok(Self { request, say, folder, store, before, under_way: Mutex::default() })
     }
 
     /// A suite as it is today, or was; `None` when nothing is known of it.
@@ -177,7 +140,8 @@ impl<'a> Taking<'a> {
 
     /// The state that is right today.
     async fn fresh(&self, wanted: &distro::Suite<'_>, before: Option<&Kept>, required: bool) -> anyhow::Result<Taken> {
-        let asking = self.signed(wanted);
+        let suite = self.at(wanted, self.request.now);
+        let asking = signed::fetch(&suite);
         let fetched = if required { asking.await } else { patiently(asking, wanted).await }?;
         let mut kept = Kept {
             taken: self.request.now,
@@ -215,35 +179,6 @@ impl<'a> Taking<'a> {
         let sha256 = of_bytes(&bytes);
         let _alone = self.alone(sha256).await;
         if self.store.holds(sha256).await { Ok(sha256) } else { self.store.keep(bytes).await }
-    }
-
-    /// The signed files, which belong together.
-    async fn signed(&self, wanted: &distro::Suite<'_>) -> anyhow::Result<Fetched> {
-        let suite = self.at(wanted, self.request.now);
-        let (in_release, text, signature) =
-            tokio::join!(suite.get("InRelease"), suite.get("Release"), suite.get("Release.gpg"));
-        let pair = match (text, signature) {
-            (Ok(text), Ok(signature)) => suite.release(&text, &signature).map(|judged| (text, signature, judged)),
-            (Err(error), _) | (_, Err(error)) => Err(suite.not_there(error)),
-        };
-        let in_release = match in_release {
-            Ok(bytes) => {
-                let judged = suite.in_release(&bytes)?;
-                (bytes, judged)
-            }
-            Err(DownloadError::Gone { .. }) => return Ok(Fetched { in_release: None, release: Some(pair?) }),
-            Err(error) => return Err(error.into()),
-        };
-        let release = match pair {
-            Ok(pair) if belong_together(&in_release.1, &pair.2) => pair,
-            // Mirrors that are being updated have them of two days for hours.
-            other => {
-                let why = other.map_or_else(|why| format!("{why:#}"), |_| "it is of another day".to_owned());
-                tracing::info!("Release of {} is taken out of InRelease: {why}", wanted.name);
-                detached(&in_release.0, &in_release.1)
-            }
-        };
-        Ok(Fetched { in_release: Some(in_release), release: Some(release) })
     }
 
     /// Brings the lists of packages that an installation uses into the store.
@@ -383,14 +318,6 @@ impl<'a> Taking<'a> {
     }
 }
 
-impl Fetched {
-    /// What they say, `InRelease` first.
-    fn texts(&self) -> impl Iterator<Item = &Text> {
-        let in_release = self.in_release.iter().map(|(_, text)| text);
-        in_release.chain(self.release.iter().map(|(_, _, text)| text))
-    }
-}
-
 impl Taken {
     /// One line for the operator.
     fn summary(&self) -> String {
@@ -402,55 +329,6 @@ impl Taken {
         let (name, packages, (date, signer)) = (&self.suite.name, Grouped(packages), first);
         format!("suite {name} of {date}: {packages} packages, signed by {signer}{other}")
     }
-}
-
-/// What each listed file has to be. Where two texts differ about one, the text is right whose list of packages the mirror has in
-/// the same folder, else `InRelease`.
-fn chosen(texts: &[ReleaseFile], lists: &BTreeMap<String, Sha256Digest>) -> HashMap<String, Expected> {
-    let mut files = HashMap::new();
-    for text in texts {
-        let has = |path: &str, sha256| text.file(path).is_some_and(|expected| expected.sha256 == sha256);
-        let theirs = lists.iter().filter(|(path, sha256)| has(path, **sha256));
-        let folders: Vec<_> = theirs.map(|(path, _)| parent(path)).collect();
-        for (path, expected) in text.files() {
-            if !files.contains_key(path) || folders.contains(&parent(path)) {
-                files.insert(path.to_owned(), expected);
-            }
-        }
-    }
-    files
-}
-
-/// `Release` and `Release.gpg`, as an `InRelease` has them in it.
-///
-/// debian-installer asks for no `InRelease`. What is signed in one is the text with CRLF at its line ends, up to the last of them
-/// (RFC 9580 §7.1), and that is what gpgv hashes for a detached signature of this kind too.
-fn detached(in_release: &[u8], text: &Text) -> (Vec<u8>, Vec<u8>, Text) {
-    const ARMOR: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
-    let at = in_release.windows(ARMOR.len()).rposition(|window| window == ARMOR);
-    let signature = &in_release[at.expect("it was verified by it")..];
-    (text.1.text.clone().into_bytes(), signature.to_vec(), text.clone())
-}
-
-/// `Release` says the same as `InRelease`, or somebody else signed it.
-fn belong_together((in_release, by): &Text, (release, other): &Text) -> bool {
-    in_release.date == release.date || by.signer != other.signer
-}
-
-/// The list of packages at a path below a suite's folder: `<component>/[debian-installer/]binary-<arch>/<name>`.
-fn index(wanted: &distro::Suite<'_>, path: &str, file: PathBuf) -> Option<Index> {
-    let (folder, name) = path.rsplit_once('/')?;
-    let (before, arch) = folder.rsplit_once("/binary-")?;
-    let (component, installer) = match before.strip_suffix("/debian-installer") {
-        Some(component) => (component, true),
-        None => (before, false),
-    };
-    let [suite, component, arch, name] = [&wanted.name, component, arch, name].map(str::to_owned);
-    Some(Index { mirror: wanted.mirror.id.clone(), suite, component, arch, installer, name, path: file })
-}
-
-fn key(wanted: &distro::Suite<'_>) -> String {
-    format!("{}/{}", wanted.mirror.id, wanted.name)
 }
 
 /// Whether an error means only that nothing newer can be learnt.
