@@ -136,6 +136,13 @@ pub struct DebianData {
     pub stable: String,
     /// Version whose boot loaders serve every release.
     pub loaders: String,
+    /// Suites of the main archive that an installation takes packages from, the release's own first: templates over
+    /// `codename`.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// Components that an installation takes packages from, in whichever of its suites have them.
+    #[serde(default)]
+    pub components: Vec<String>,
 }
 
 /// What is particular to Fedora and its family. Paths are templates over `version`, `variant`, `arch` and `label`, relative to
@@ -191,6 +198,9 @@ pub struct MirrorData {
     pub url: url::Url,
     /// A small file below it, to ask whether a mirror carries it.
     pub probe: String,
+    /// Suites of it that an installation takes packages from: templates over `codename`.
+    #[serde(default)]
+    pub suites: Vec<String>,
 }
 
 /// What is different per architecture.

@@ -14,6 +14,7 @@ mod own;
 mod release;
 mod render;
 mod scan;
+mod suites;
 mod templates;
 mod treeinfo;
 
@@ -24,5 +25,6 @@ pub use data::{
     RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
 pub use release::{Artifact, Checksum, Disc, Loader, Mirror, Release, Repo, Source};
+pub use suites::Suite;
 pub use templates::{Template, Templates};
 pub use treeinfo::treeinfo;

@@ -10,4 +10,5 @@ mod faults;
 mod known;
 mod semantics;
 mod sharing;
+mod suites;
 mod upstream;

@@ -2,8 +2,20 @@
 
 mod archive;
 mod deb;
+mod metadata;
 mod packages;
 mod release_file;
+mod suites;
 mod sums;
+mod table;
 
 pub use archive::{DebianArchive, Stable, newest_stable};
+pub use suites::{Index, Standing, Suites, SuitesRequest};
+
+/// Where a release's suites are kept, below `<prefix>/boot/<uid>/`.
+pub const SUITES: &str = "suites";
+
+#[cfg(test)]
+#[path = "../../../tests/fixtures/package.rs"]
+#[expect(dead_code, reason = "the miniature archive needs more of it than these tests")]
+mod package;
