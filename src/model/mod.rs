@@ -6,6 +6,7 @@
 mod arch;
 mod boot_plan;
 mod boot_request;
+mod bytes;
 mod digest;
 mod disk;
 mod encryption;
@@ -23,6 +24,7 @@ mod trust;
 pub use arch::Arch;
 pub use boot_plan::{BootPlan, BootSpec, Reason};
 pub use boot_request::BootRequest;
+pub use bytes::Bytes;
 pub use digest::{Expected, Sha256Digest};
 pub use disk::Disk;
 pub use encryption::{Encryption, Passphrase};

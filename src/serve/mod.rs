@@ -174,6 +174,7 @@ impl Servers {
             ledger,
             immutable: (&*plan.release.distro).into(),
             folder: plan.prefix.join("mirror"),
+            limit: plan.cache_size.map(|size| size.0),
             client,
             offline: plan.offline,
             upstream: tokio::runtime::Handle::current(),

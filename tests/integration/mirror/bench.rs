@@ -141,7 +141,9 @@ pub fn open_with(
         package_suffixes: [".deb", ".rpm"].map(str::to_owned).into(),
         folders: ["pool", "by-hash"].map(str::to_owned).into(),
     };
-    Proxy::open(Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served }).expect("opened")
+    let limit = None;
+    Proxy::open(Config { mirrors, ledger, immutable, folder, limit, client, offline, upstream, on_served })
+        .expect("opened")
 }
 
 pub fn impatient_client() -> reqwest::Client {
