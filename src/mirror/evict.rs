@@ -5,57 +5,39 @@ use std::{
 };
 
 use super::layout::{Body, Layout};
-
-/// What came of an eviction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Evicted {
-    /// It is gone.
-    Yes,
-    /// Somebody reads it, in this process or another.
-    InUse,
-    /// It was gone, or another file has its name.
-    Replaced,
-}
-
-/// Whether to do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Real,
-    /// Only look whether it could be done.
-    Dry,
-}
+use crate::model::{Intent, Removal};
 
 impl Layout {
     /// Removes a body that nobody uses, and its sidecar. Blocks for moments.
     ///
     /// Whoever reads a body holds a shared lock on it as long as it is open, so that one who gets it alone is alone.
-    pub fn evict(&self, body: &Body, mode: Mode) -> io::Result<Evicted> {
+    pub fn evict(&self, body: &Body, intent: Intent) -> io::Result<Removal> {
         self.alone(body, |path| {
             // To be written to, which is never done: over NFS only such a file can be locked for oneself.
             let file = File::options().read(true).write(true).open(path)?;
             match file.try_lock() {
-                Ok(()) if mode == Mode::Real => self.remove(body).map(|()| Evicted::Yes),
-                Ok(()) => Ok(Evicted::Yes),
-                Err(TryLockError::WouldBlock) => Ok(Evicted::InUse),
+                Ok(()) if intent == Intent::Remove => self.remove(body).map(|()| Removal::Done),
+                Ok(()) => Ok(Removal::Done),
+                Err(TryLockError::WouldBlock) => Ok(Removal::InUse),
                 Err(TryLockError::Error(error)) => Err(error),
             }
         })
     }
 
     /// Removes a body whoever reads it, and its sidecar: it is damaged. Its readers keep what they have opened.
-    pub fn discard(&self, body: &Body) -> io::Result<Evicted> {
-        self.alone(body, |_| self.remove(body).map(|()| Evicted::Yes))
+    pub fn discard(&self, body: &Body) -> io::Result<Removal> {
+        self.alone(body, |_| self.remove(body).map(|()| Removal::Done))
     }
 
     /// Acts on a body while nothing in the store gets a name, if it still has its own.
-    fn alone(&self, body: &Body, act: impl FnOnce(&Path) -> io::Result<Evicted>) -> io::Result<Evicted> {
+    fn alone(&self, body: &Body, act: impl FnOnce(&Path) -> io::Result<Removal>) -> io::Result<Removal> {
         let lock = self.lock()?;
         lock.lock()?;
         let path = self.body(&body.name);
         match path.symlink_metadata() {
             Ok(metadata) if body.is(&metadata) => act(&path),
-            Ok(_) => Ok(Evicted::Replaced),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Evicted::Replaced),
+            Ok(_) => Ok(Removal::Gone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::Gone),
             Err(error) => Err(error),
         }
     }
@@ -82,15 +64,15 @@ impl Layout {
     }
 
     /// Removes what no living process is about to finish; returns how many files that were.
-    pub fn remove_leftovers(&self, mode: Mode) -> io::Result<usize> {
+    pub fn remove_leftovers(&self, intent: Intent) -> io::Result<usize> {
         let mut count = 0;
         for part in self.parts()? {
-            count += usize::from(remove_part(&part, mode)?);
+            count += usize::from(remove_part(&part, intent)?);
         }
         let lock = self.lock()?;
         lock.lock()?;
         for widow in self.widows()? {
-            if mode == Mode::Real {
+            if intent == Intent::Remove {
                 fs::remove_file(&widow)?;
                 self.remove_empty_above(&widow);
             }
@@ -101,7 +83,7 @@ impl Layout {
 }
 
 /// Removes a part, unless a living process holds it.
-pub(super) fn remove_part(path: &Path, mode: Mode) -> io::Result<bool> {
+pub(super) fn remove_part(path: &Path, intent: Intent) -> io::Result<bool> {
     let file = match File::open(path) {
         Ok(file) => file,
         // Another provisioner that starts now was quicker.
@@ -109,7 +91,7 @@ pub(super) fn remove_part(path: &Path, mode: Mode) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     match file.try_lock() {
-        Ok(()) if mode == Mode::Real => fs::remove_file(path).map(|()| true),
+        Ok(()) if intent == Intent::Remove => fs::remove_file(path).map(|()| true),
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),

@@ -39,6 +39,7 @@ mod rotation;
 mod route;
 mod seen;
 mod sidecar;
+mod stock;
 mod store;
 mod upstream;
 
@@ -73,6 +74,7 @@ use self::{
 pub use self::{
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
+    stock::{Stock, StockFile},
 };
 use crate::{distro::Mirror, model::Expected};
 

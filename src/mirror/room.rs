@@ -13,11 +13,8 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::{
-    evict::{Evicted, Mode},
-    layout::Layout,
-};
-use crate::model::Bytes;
+use super::layout::Layout;
+use crate::model::{Bytes, Intent, Removal};
 
 /// What a sweep for a full disk frees at least, where there is as much: a large file must not cost a sweep for each chunk.
 const SPARE: u64 = 64 << 20;
@@ -152,12 +149,12 @@ impl Room {
                 break;
             }
             let name = body.name.display();
-            match self.layout.evict(&body, Mode::Real) {
-                Ok(Evicted::Yes) => {
+            match self.layout.evict(&body, Intent::Remove) {
+                Ok(Removal::Done) => {
                     tracing::debug!("evicted {name}");
                     (freed, files) = (freed + body.length, files + 1);
                 }
-                Ok(Evicted::InUse | Evicted::Replaced) => {}
+                Ok(Removal::InUse | Removal::Gone) => {}
                 // Somebody else's, for instance. There are others.
                 Err(error) => tracing::debug!("evicting {name}: {error}"),
             }

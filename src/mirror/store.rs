@@ -14,13 +14,13 @@ use jiff::Timestamp;
 
 use super::{
     entity::{Entity, Head},
-    evict::{Mode, remove_part},
+    evict::remove_part,
     layout::{Layout, PART, stored_name},
     room::Room,
     seen::Identity,
     sidecar::Sidecar,
 };
-use crate::model::{Hinted, Sha256Digest};
+use crate::model::{Hinted, Intent, Sha256Digest};
 
 /// The files on disk: `<folder>/<mirror id>/<path>`, each under its upstream name, and beside them what upstream said.
 ///
@@ -91,7 +91,7 @@ impl Store {
         fs::create_dir_all(folder).map_err(unusable)?;
         let layout = Layout { folder: folder.to_owned() };
         for part in layout.parts().with_context(opening)? {
-            remove_part(&part, Mode::Real).with_context(opening)?;
+            remove_part(&part, Intent::Remove).with_context(opening)?;
         }
         // Made now, since a full disk would refuse it when it is needed most.
         layout.lock().map_err(unusable)?;

@@ -20,6 +20,7 @@ mod mac;
 mod machine;
 mod recipe;
 mod trust;
+mod upkeep;
 
 pub use arch::Arch;
 pub use boot_plan::{BootPlan, BootSpec, Reason};
@@ -38,6 +39,7 @@ pub use mac::Mac;
 pub use machine::{Machine, Progress};
 pub use recipe::{InstallRecipe, Layout, PasswordHash};
 pub use trust::Trust;
+pub use upkeep::{Condition, Intent, Removal};
 
 /// A value that could not be read from its text form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::mirror::{evict::Evicted, layout::Body};
+use crate::{mirror::layout::Body, model::Removal};
 
 const KEY: &str = "debian/pool/main/h/hello/hello_2.10-3_amd64.deb";
 
@@ -121,11 +121,11 @@ fn what_is_read_stays_whoever_evicts() {
     let reader = store.lookup(KEY).expect("a lookup").expect("found");
     other.room.trim();
     assert_eq!(keys(&other), [KEY]);
-    assert_eq!(other.layout.evict(&find(&other, KEY), Mode::Real).expect("looked at"), Evicted::InUse);
+    assert_eq!(other.layout.evict(&find(&other, KEY), Intent::Remove).expect("looked at"), Removal::InUse);
     drop(reader);
-    assert_eq!(other.layout.evict(&find(&other, KEY), Mode::Dry).expect("looked at"), Evicted::Yes);
+    assert_eq!(other.layout.evict(&find(&other, KEY), Intent::Look).expect("looked at"), Removal::Done);
     assert_eq!(keys(&other), [KEY], "only looked at");
-    assert_eq!(other.layout.evict(&find(&other, KEY), Mode::Real).expect("evicted"), Evicted::Yes);
+    assert_eq!(other.layout.evict(&find(&other, KEY), Intent::Remove).expect("evicted"), Removal::Done);
     assert!(store.lookup(KEY).expect("a lookup").is_none());
 }
 
@@ -140,9 +140,9 @@ fn what_a_flight_has_just_landed_is_in_use_by_its_readers() {
     let next = store.lookup(KEY).expect("a lookup").expect("shared with the first reader");
     assert_eq!(next.sha256, Some(Sha256Digest([0; 32])));
     drop(next);
-    assert_eq!(store.layout.evict(&find(&store, KEY), Mode::Real).expect("looked at"), Evicted::InUse);
+    assert_eq!(store.layout.evict(&find(&store, KEY), Intent::Remove).expect("looked at"), Removal::InUse);
     drop(reader);
-    assert_eq!(store.layout.evict(&find(&store, KEY), Mode::Real).expect("evicted"), Evicted::Yes);
+    assert_eq!(store.layout.evict(&find(&store, KEY), Intent::Remove).expect("evicted"), Removal::Done);
 }
 
 #[test]
@@ -153,11 +153,11 @@ fn an_eviction_does_not_hit_the_successor() {
     // Its inode is not given to the second one while somebody has it open.
     let _reader = File::open(store.layout.body(&first.name)).expect("opened");
     publish(&store, KEY, b"second", "\"2\"");
-    assert_eq!(store.layout.evict(&first, Mode::Real).expect("looked at"), Evicted::Replaced);
-    assert_eq!(store.layout.discard(&first).expect("looked at"), Evicted::Replaced);
+    assert_eq!(store.layout.evict(&first, Intent::Remove).expect("looked at"), Removal::Gone);
+    assert_eq!(store.layout.discard(&first).expect("looked at"), Removal::Gone);
     assert_eq!(store.lookup(KEY).expect("a lookup").expect("found").entity.length, Some(6));
     let reader = store.lookup(KEY).expect("a lookup");
-    assert_eq!(store.layout.discard(&find(&store, KEY)).expect("removed"), Evicted::Yes, "damaged, though in use");
+    assert_eq!(store.layout.discard(&find(&store, KEY)).expect("removed"), Removal::Done, "damaged, though in use");
     drop(reader);
     assert!(keys(&store).is_empty());
 }
@@ -171,7 +171,7 @@ fn a_sidecar_without_a_body_is_a_leftover() {
     fs::remove_file(store.layout.body(&stored_name(KEY))).expect("removed");
     let live = store.part().expect("a part");
     fs::write(store.layout.folder.join(".part-1-1"), b"half").expect("written");
-    for (mode, count) in [(Mode::Dry, 2), (Mode::Real, 2), (Mode::Real, 0)] {
+    for (mode, count) in [(Intent::Look, 2), (Intent::Remove, 2), (Intent::Remove, 0)] {
         assert_eq!(store.layout.remove_leftovers(mode).expect("removed"), count, "{mode:?}");
     }
     assert!(live.path.exists() && store.lookup("debian/b").expect("a lookup").is_some());
