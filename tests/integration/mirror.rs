@@ -6,6 +6,7 @@ mod clients;
 mod dnf;
 mod failover;
 mod faults;
+mod keeping;
 mod known;
 mod semantics;
 mod sharing;
