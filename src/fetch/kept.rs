@@ -73,10 +73,13 @@ fn read(folder: PathBuf) -> io::Result<KeptSet> {
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let uid = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let modified = |path: &Path| Timestamp::try_from(path.metadata()?.modified()?).map_err(io::Error::other);
+    let verified_at = manifest.as_ref().map(|manifest| manifest.verified_at);
+    let used = modified(&lock_of(&folder)).or_else(|_| modified(&folder))?;
     Ok(KeptSet {
-        verified_at: manifest.as_ref().map(|manifest| manifest.verified_at),
+        verified_at,
         vouched: manifest.as_ref().map(vouched).unwrap_or_default(),
-        used: modified(&lock_of(&folder)).or_else(|_| modified(&folder))?,
+        // Runs of before that was noted have left no other trace.
+        used: verified_at.map_or(used, |verified| used.max(verified)),
         uid,
         files,
         folder,

@@ -47,3 +47,35 @@ pub fn is_in_use(path: &Path) -> io::Result<bool> {
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_waits_for_the_other_and_says_so_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.lock");
+        let first = lock(&path, || panic!("nobody has it")).await.expect("locked");
+        first.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+        let (waits, told) = oneshot::channel();
+        let second = tokio::spawn(async move { lock(&path, || waits.send(()).expect("a test")).await });
+        told.await.expect("it waits");
+        drop(first);
+        let second = second.await.expect("no panic").expect("locked");
+        assert_ne!(second.metadata().and_then(|now| now.modified()).expect("a time"), SystemTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_file_or_folder_is_in_use_as_long_as_somebody_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [first, second] = [in_use(folder.path()), in_use(folder.path())];
+        assert!(first.is_some() && second.is_some());
+        drop(first);
+        assert!(is_in_use(folder.path()).expect("looked at"));
+        drop(second);
+        assert!(!is_in_use(folder.path()).expect("looked at"));
+    }
+}

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     layout::{Body, Layout},
+    route::promised,
     seen,
     sidecar::Sidecar,
 };
@@ -29,7 +30,8 @@ pub struct StockFile {
     pub size: u64,
     /// When it was last used, to the hour.
     pub used: Timestamp,
-    /// Its digest when it was stored; unknown of files that were stored before digests were kept.
+    /// Its digest when it was stored, or the one that its name promises; otherwise unknown of files that were stored before
+    /// digests were kept.
     pub sha256: Option<Sha256Digest>,
     /// Whether verified metadata said what it has to be, when it was fetched.
     pub verified: bool,
@@ -56,13 +58,15 @@ impl Stock {
     fn file(&self, body: Body) -> StockFile {
         let sidecar = Sidecar::read(&self.0.sidecar(&body.name));
         let (archive, path) = body.place();
+        let promised = promised(&path.split('/').collect::<Vec<_>>());
         StockFile {
             archive,
             path,
             size: body.length,
             used: Timestamp::try_from(body.used).unwrap_or_default(),
-            sha256: sidecar.as_ref().and_then(|sidecar| sidecar.sha256),
-            verified: sidecar.is_some_and(|sidecar| sidecar.verified),
+            sha256: promised.or(sidecar.as_ref().and_then(|sidecar| sidecar.sha256)),
+            // Without it nothing was kept under such a name.
+            verified: promised.is_some() || sidecar.is_some_and(|sidecar| sidecar.verified),
             body,
         }
     }
