@@ -98,7 +98,8 @@ impl Stock {
         if found == expected {
             return Ok(Condition::Right);
         }
-        // It may have been on its way out when its sidecar was read, which was its successor's then.
+        // Its sidecar may be that of a successor which was just getting its name. Nobody does while this is held.
+        let _alone = self.0.lock().and_then(|lock| lock.lock().map(|()| lock));
         let still = self.0.find(&file.body.name).map(|body| self.file(body));
         let still = still.is_some_and(|now| now.body == file.body && now.sha256 == file.sha256);
         Ok(if still { Condition::Damaged { expected, found } } else { Condition::Gone })

@@ -136,6 +136,42 @@ async fn a_limit_is_kept_and_a_larger_file_is_served_but_not_kept() {
     assert!(!folder.path().join("debian/pool/200000").exists() && size() > 0);
 }
 
+/// Every body is right, whatever the other one evicts, replaces or compares at that moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_evict_each_others_files_serve_nothing_wrong() {
+    let upstream = Upstream::start(sized).await;
+    let prefix = tempfile::tempdir().expect("a folder");
+    let folder = prefix.path().join("mirror");
+    let proxies = [0, 1].map(|_| open_limited(&folder, upstream.address, 200_000));
+    let clients = (0..8_usize).map(|client| {
+        let proxy = proxies[client % 2].clone();
+        tokio::spawn(async move {
+            for round in 0..40_usize {
+                let size = 20_000 + 1000 * ((client * 7 + round * 11) % 30);
+                // Volatile ones are replaced, too.
+                let key = format!("debian/{}/{size}", if round % 3 == 0 { "dists" } else { "pool" });
+                let got = receive(request(&proxy, Method::GET, &key, &[]).await).await;
+                assert!(got.body == Some(content(size)), "{key}: {}", got.status);
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let verified = || crate::cache::cache(prefix.path(), &["verify"]);
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        let ran = tokio::task::block_in_place(verified);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    }
+    for client in clients {
+        client.await.expect("the right bytes");
+    }
+    for proxy in &proxies {
+        proxy.landed().await;
+    }
+    assert!(conditions(&folder).iter().all(|condition| *condition == Condition::Right));
+    let ran = crate::cache::cache(prefix.path(), &["prune"]);
+    assert!(ran.out.contains(" and 0 leftovers"), "{}", ran.out);
+}
+
 /// An upstream whose files say their own size.
 fn sized(asked: &Asked) -> Vec<super::upstream::Act> {
     let size = asked.path.rsplit('/').next().and_then(|name| name.parse().ok());
