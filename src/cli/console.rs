@@ -38,6 +38,14 @@ impl Console {
         }
     }
 
+    /// A row of a table, as it is.
+    pub fn row(&self, text: &str, json: &serde_json::Value) {
+        match self.format {
+            LogFormat::Text => self.line(text),
+            LogFormat::Json => self.line(&json.to_string()),
+        }
+    }
+
     /// A secret, which its reader has to see once. It goes nowhere else.
     pub fn secret(&self, what: &str, secret: &str) {
         match self.format {

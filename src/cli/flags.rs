@@ -2,9 +2,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod cache;
 mod plan;
 
-pub use self::plan::PlanFlags;
+pub use self::{
+    cache::{Cache, ListFlags, PruneFlags, SizeFlags, VerifyFlags},
+    plan::PlanFlags,
+};
 use crate::model::{Firmware, Mac};
 
 /// The command line.
@@ -47,6 +51,9 @@ pub enum Verb {
     Render(Render),
     /// Install a throw-away virtual machine the same way
     Rehearse(RehearseFlags),
+    /// What is kept for later: how much, whether it is sound, what may go
+    #[command(subcommand)]
+    Cache(Cache),
     /// Own answer files, loader scripts and distributions
     #[command(subcommand)]
     Templates(Templates),
@@ -176,6 +183,7 @@ impl Cli {
             Some(
                 Verb::Render(Render::Loader(LoaderFlags { verb, .. })) | Verb::Rehearse(RehearseFlags { verb, .. }),
             ) => &verb.plan,
+            Some(Verb::Cache(verb)) => return verb.prefix(),
             Some(Verb::Templates(Templates::Export(flags))) => return Some(&flags.folder),
         };
         plan.prefix()

@@ -1,5 +1,6 @@
 //! The command line: flags in, plain words out. clap lives only here.
 
+mod cache;
 mod console;
 mod flags;
 mod local;
@@ -83,6 +84,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Rehearse(flags)) => {
             console::init_log(&flags.verb.log);
             rehearse::run(flags).await
+        }
+        Some(Verb::Cache(verb)) => {
+            console::init_log(&verb.flags().log);
+            cache::run(verb)
         }
         Some(Verb::Templates(Templates::Export(flags))) => {
             console::init_log(&flags.log);

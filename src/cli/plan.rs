@@ -49,7 +49,8 @@ fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
     describe_system(release, recipe, f)?;
     describe_source(plan, endpoints, f)?;
     writeln!(f, "listens        {}: UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.interface, plan.http_port)?;
-    writeln!(f, "keeps          {}", plan.prefix.display())?;
+    let limit = plan.cache_size.map(|size| format!(", of the archives at most {size}")).unwrap_or_default();
+    writeln!(f, "keeps          {}{limit}", plan.prefix.display())?;
     if plan.offline {
         writeln!(f, "offline        nothing is asked upstream")?;
     }

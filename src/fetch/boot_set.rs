@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fs::{File, TryLockError},
+    fs::File,
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -17,6 +17,7 @@ use super::{
     digest,
     download::{DownloadError, part_of},
     keyring::Keyring,
+    lock,
     manifest::{Entry, Manifest},
     openpgp::day,
     refresh::{Fresh, Refresh, describe},
@@ -26,9 +27,6 @@ use crate::{
     distro::{Artifact, Release},
     model::{Hinted, Sha256Digest, Trust},
 };
-
-/// How often a provisioner asks whether another one is done with the cache.
-const LOCK_PAUSE: Duration = Duration::from_millis(250);
 
 /// What is to be obtained, from where, and who is believed.
 pub struct Request<'a> {
@@ -56,6 +54,8 @@ pub struct BootSet {
     files: BTreeMap<String, VerifiedFile>,
     provenance: String,
     level: Level,
+    /// Held shared as long as machines may ask for its files, so that nobody removes them.
+    _in_use: Option<Arc<File>>,
 }
 
 /// A file whose every byte is what was vouched for, as of when the set was obtained.
@@ -100,7 +100,8 @@ impl BootSet {
             (name.clone(), VerifiedFile { path: cache.path(&name), name, size, sha256, origin })
         };
         let level = weakest(&entries);
-        Self { files: entries.into_iter().map(file).collect(), provenance, level }
+        let _in_use = lock::in_use(&cache.folder).map(Arc::new);
+        Self { files: entries.into_iter().map(file).collect(), provenance, level, _in_use }
     }
 }
 
@@ -179,28 +180,11 @@ struct Cache {
 
 impl Cache {
     async fn lock(boot: &Path, uid: &str, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
-        let (folder, lock) = (boot.join(uid), boot.join(format!("{uid}.lock")));
-        let open = || {
-            std::fs::create_dir_all(&folder)?;
-            File::options().create(true).truncate(false).write(true).open(&lock)
-        };
-        let file = open().with_context(|| format!("preparing {}", folder.display()))?;
-        let mut waits = false;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { folder, _lock: file }),
-                Err(TryLockError::WouldBlock) => {
-                    if !std::mem::replace(&mut waits, true) {
-                        say(&format!("waiting for another provisioner that is filling {}", folder.display()));
-                    }
-                    // Asked again and again, because a thread that waits in the kernel could not be cancelled.
-                    tokio::time::sleep(LOCK_PAUSE).await;
-                }
-                Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("locking {}", lock.display()));
-                }
-            }
-        }
+        let (folder, path) = (boot.join(uid), boot.join(format!("{uid}.lock")));
+        std::fs::create_dir_all(&folder).with_context(|| format!("preparing {}", folder.display()))?;
+        let waits = || say(&format!("waiting for another provisioner that is filling {}", folder.display()));
+        let held = lock::lock(&path, waits).await.with_context(|| format!("locking {}", path.display()))?;
+        Ok(Self { folder, _lock: held })
     }
 
     fn path(&self, name: &str) -> PathBuf {

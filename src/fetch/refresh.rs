@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     distro::{Artifact, Source, address::shown},
-    model::{Hinted, Sha256Digest},
+    model::{Bytes, Hinted, Sha256Digest},
 };
 
 /// How often a long download says how far it is.
@@ -274,16 +274,4 @@ fn entry(located: &Located, source: &Source, sha256: Sha256Digest, size: u64, so
     let (index_sha256, level) = (located.listing.index_sha256, located.listing.level);
     let (origin, source) = (located.origin.clone(), describe(source));
     Entry { sha256, size, origin, source, source_sha256, index_sha256, level }
-}
-
-/// A number of bytes for people: `950 kB`, `151 MB`.
-struct Bytes(u64);
-
-impl std::fmt::Display for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            bytes @ ..1_000_000 => write!(f, "{} kB", bytes.div_ceil(1000)),
-            bytes => write!(f, "{} MB", (bytes + 500_000) / 1_000_000),
-        }
-    }
 }

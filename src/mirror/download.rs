@@ -1,7 +1,6 @@
 use std::{
     fmt,
     fs::File,
-    os::unix::fs::FileExt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +24,7 @@ use super::{
     health::Health,
     ledger::Ledger,
     rotation::Rotation,
+    store::Sink,
     upstream::{self, Begun, Trouble, Wanted},
 };
 use crate::{fetch::Client, model::Sha256Digest};
@@ -57,7 +57,7 @@ pub(super) struct Download<'a> {
     wanted: &'a Wanted,
     mirrors: &'a Mirrors,
     ledger: &'a Arc<dyn Ledger>,
-    file: Arc<File>,
+    sink: Sink,
     progress: &'a watch::Sender<Progress>,
     announce: &'a watch::Sender<Option<Outcome>>,
     announced: bool,
@@ -66,13 +66,25 @@ pub(super) struct Download<'a> {
     failure: Option<Failure>,
 }
 
-/// A file of which upstream has sent a part, or all.
-pub(super) struct Body {
+/// A whole file.
+pub(super) struct Whole {
     /// What the first mirror said about it.
     pub head: Arc<Head>,
     /// Whether its end is certain.
     pub delimited: bool,
-    /// Over what is written; only where there is a digest to compare with.
+    /// Its bytes.
+    pub written: u64,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+}
+
+/// A file of which upstream has sent a part, or all.
+struct Body {
+    /// What the first mirror said about it.
+    head: Arc<Head>,
+    /// Whether its end is certain.
+    delimited: bool,
+    /// Over what is written; taken while a chunk is.
     hasher: Option<Sha256>,
     length: Option<u64>,
     written: u64,
@@ -99,7 +111,7 @@ impl<'a> Download<'a> {
         wanted: &'a Wanted,
         mirrors: &'a Mirrors,
         ledger: &'a Arc<dyn Ledger>,
-        file: Arc<File>,
+        sink: Sink,
         progress: &'a watch::Sender<Progress>,
         announce: &'a watch::Sender<Option<Outcome>>,
     ) -> Self {
@@ -107,12 +119,12 @@ impl<'a> Download<'a> {
         let rotation = Rotation::new(health.order(&wanted.sources, Instant::now()));
         drop(health);
         let (announced, body, failure) = (false, None, None);
-        Self { client, wanted, mirrors, ledger, file, progress, announce, announced, rotation, body, failure }
+        Self { client, wanted, mirrors, ledger, sink, progress, announce, announced, rotation, body, failure }
     }
 
     /// Runs to the verdict, beginning with upstream's first answer if there is one already. `Ok` means that the file is whole
     /// and, where its content is known, right.
-    pub async fn run(mut self, mut first: Option<Response>) -> Result<Body, Failure> {
+    pub async fn run(mut self, mut first: Option<Response>) -> Result<Whole, Failure> {
         loop {
             let before = self.written();
             let result = match first.take() {
@@ -123,7 +135,10 @@ impl<'a> Download<'a> {
                 Ok(()) => self.verify().await,
                 Err(trouble) => Err(trouble),
             };
-            let Err(trouble) = verdict else { return Ok(self.body.expect("what was verified is there")) };
+            let trouble = match verdict {
+                Ok(whole) => return Ok(whole),
+                Err(trouble) => trouble,
+            };
             if self.written() > before {
                 self.rotation.progressed();
             }
@@ -164,12 +179,12 @@ impl<'a> Download<'a> {
                 "upstream announced {length} bytes, but the file that is known has {size}"
             )));
         }
-        let file = Arc::clone(&self.file);
+        let file = Arc::clone(&self.sink.file);
         in_store(move || file.set_len(0)).await?;
         self.body = Some(Body {
             head: Arc::new(upstream::head(response.headers())),
             delimited: upstream::is_delimited(response.headers()) || self.wanted.content.is_some(),
-            hasher: self.wanted.content.map(|_| Sha256::new()),
+            hasher: Some(Sha256::new()),
             length: size.or(length),
             written: 0,
             senders: vec![self.rotation.current()],
@@ -206,21 +221,19 @@ impl<'a> Download<'a> {
 
     async fn append(&mut self, chunk: Bytes) -> Result<(), Trouble> {
         let body = self.body.as_mut().expect("a body is begun before it is appended to");
-        let (offset, file) = (body.written, Arc::clone(&self.file));
+        let (offset, sink) = (body.written, self.sink.clone());
         let end = offset + chunk.len() as u64;
         if let Some(length) = body.length.filter(|length| end > *length) {
             let error = anyhow!("upstream sent more than the {length} bytes there are");
             return Err(if self.wanted.content.is_some() { Trouble::Wrong(error) } else { Trouble::Final(error) });
         }
-        let mut hasher = body.hasher.take();
+        let mut hasher = body.hasher.take().expect("no fetch goes on after the store refused a chunk");
         // A file system may block, and a worker thread of the runtime must not.
-        body.hasher = in_store(move || {
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&chunk);
-            }
-            file.write_all_at(&chunk, offset).map(|()| hasher)
-        })
-        .await?;
+        let hasher = in_store(move || {
+            hasher.update(&chunk);
+            sink.write_all_at(&chunk, offset).map(|()| hasher)
+        });
+        body.hasher = Some(hasher.await?);
         body.written = end;
         let readable = readable(end, body.length, self.wanted.content.is_some());
         self.progress.send_replace(Progress { readable, phase: Phase::Growing });
@@ -230,22 +243,24 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    async fn verify(&mut self) -> Result<(), Trouble> {
-        let body = self.body.as_ref().expect("a body is begun before it is judged");
-        if let Some(content) = self.wanted.content {
-            let hasher = body.hasher.clone().expect("a known content is hashed from its first byte");
-            let (found, right) = (Sha256Digest(hasher.finalize().into()), content.sha256);
-            if found != right {
-                let who = if body.senders.len() == 1 { "upstream" } else { "several mirrors together" };
+    async fn verify(&mut self) -> Result<Whole, Trouble> {
+        let Body { head, delimited, hasher, written, senders, .. } =
+            self.body.as_ref().expect("a body is begun before it is judged");
+        let hasher = hasher.clone().expect("no fetch goes on after the store refused a chunk");
+        let sha256 = Sha256Digest(hasher.finalize().into());
+        let whole = Whole { head: Arc::clone(head), delimited: *delimited, written: *written, sha256 };
+        if let Some(right) = self.wanted.content.map(|content| content.sha256) {
+            if sha256 != right {
+                let who = if senders.len() == 1 { "upstream" } else { "several mirrors together" };
                 return Err(Trouble::Wrong(anyhow!(
-                    "{who} sent SHA-256 {found}, but the file that is known has {right}"
+                    "{who} sent SHA-256 {sha256}, but the file that is known has {right}"
                 )));
             }
-            teach(self.ledger, self.wanted, &self.file).await.map_err(Trouble::Store)?;
+            teach(self.ledger, self.wanted, &self.sink.file).await.map_err(Trouble::Store)?;
         }
-        self.progress.send_replace(Progress { readable: body.written, phase: Phase::Complete });
+        self.progress.send_replace(Progress { readable: whole.written, phase: Phase::Complete });
         self.announce();
-        Ok(())
+        Ok(whole)
     }
 
     /// Gives the file to those who wait for it. From here on nothing that they may have read can be taken back.
@@ -253,7 +268,7 @@ impl<'a> Download<'a> {
         let Some(body) = self.body.as_ref().filter(|_| !self.announced) else { return };
         self.announced = true;
         let follow = self.progress.subscribe();
-        let entity = Entity::growing(Arc::clone(&self.file), Arc::clone(&body.head), body.length, follow);
+        let entity = Entity::growing(Arc::clone(&self.sink.file), Arc::clone(&body.head), body.length, follow);
         self.announce.send_replace(Some(Ok(entity)));
     }
 

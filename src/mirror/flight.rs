@@ -15,7 +15,7 @@ use super::{
     refusal::Refusal,
     route::Class,
     seen::{self, Seen},
-    store::{Store, Stored},
+    store::{Record, Store, Stored},
     upstream::{self, News, Trouble, Wanted},
 };
 use crate::{
@@ -96,14 +96,16 @@ impl Flights {
 
     /// The stored file, if neither upstream need be asked about it nor its bytes be looked at.
     async fn settled(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
-        if let Some(content) = wanted.content {
-            let seen = |stored: &Stored| self.seen.digest(&wanted.key, &stored.identity) == Some(content.sha256);
-            return Ok(self.stored(wanted).await?.filter(seen).map(|stored| stored.entity));
-        }
-        match self.settled_as(wanted) {
-            Some(stale) => Ok(self.stored(wanted).await?.map(|stored| stored.entity.marked(stale))),
-            None => Ok(None),
-        }
+        let stale = match wanted.content {
+            Some(_) => Some(false),
+            None => self.settled_as(wanted),
+        };
+        let Some(stale) = stale else { return Ok(None) };
+        let seen = |stored: &Stored| match wanted.content.map(|content| content.sha256).or(stored.sha256) {
+            Some(right) => self.seen.digest(&wanted.key, &stored.identity) == Some(right),
+            None => true,
+        };
+        Ok(self.stored(wanted).await?.filter(seen).map(|stored| stored.entity.marked(stale)))
     }
 
     /// Whether a stored copy of unknown content is as good as upstream's answer, and if so whether it is stale.
@@ -175,7 +177,11 @@ impl Flights {
             let right = self.compared(wanted, content, stored).await.map_err(Err)?;
             return right.map_or_else(to_bring, |right| Err(Ok(right)));
         }
-        let Some(Stored { entity: stored, .. }) = stored else { return to_bring() };
+        let Some(stored) = stored else { return to_bring() };
+        if self.is_damaged(wanted, &stored).await.map_err(Err)? {
+            return if self.offline { Err(Err(Refusal::damaged(wanted))) } else { Ok(None) };
+        }
+        let stored = stored.entity;
         // Another flight may have landed between the asker's look into the store and this one's start.
         if let Some(stale) = self.settled_as(wanted) {
             return Err(Ok(stored.marked(stale)));
@@ -199,30 +205,44 @@ impl Flights {
 
     /// The stored file, if it is the one that is known. It is hashed once in a run.
     async fn compared(&self, wanted: &Wanted, right: Expected, stored: Stored) -> Result<Option<Entity>, Refusal> {
-        let Stored { entity, identity } = stored;
         let Wanted { key, .. } = wanted;
-        if right.size.is_some_and(|size| entity.length != Some(size)) {
+        if right.size.is_some_and(|size| stored.entity.length != Some(size)) {
             tracing::info!("{key} is stored with another length than the file that is known");
             return Ok(None);
         }
-        let digest = match self.seen.digest(key, &identity) {
-            Some(digest) => digest,
-            None => {
-                let file = Arc::clone(entity.file());
-                let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
-                let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
-                let digest = hashed.map_err(|error| Refusal::store(&error))?;
-                self.seen.note(key, identity, digest);
-                digest
-            }
-        };
+        let digest = self.digest(wanted, &stored).await?;
         if digest != right.sha256 {
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
-        let learnt = teach(&self.ledger, wanted, entity.file()).await;
+        let learnt = teach(&self.ledger, wanted, stored.entity.file()).await;
         learnt.map_err(|error| Refusal::store(&error))?;
-        Ok(Some(entity))
+        Ok(Some(stored.entity))
+    }
+
+    /// Whether a stored file of unknown content is not what it was when it was stored.
+    async fn is_damaged(&self, wanted: &Wanted, stored: &Stored) -> Result<bool, Refusal> {
+        let Some(right) = stored.sha256 else { return Ok(false) };
+        let digest = self.digest(wanted, stored).await?;
+        if digest != right {
+            tracing::warn!("{} is damaged: it has SHA-256 {digest}, and had {right} when it was stored", wanted.key);
+        }
+        Ok(digest != right)
+    }
+
+    /// The digest of a stored file. It is hashed once in a run.
+    async fn digest(&self, wanted: &Wanted, stored: &Stored) -> Result<Sha256Digest, Refusal> {
+        let Stored { entity, identity, .. } = stored;
+        let Wanted { key, .. } = wanted;
+        if let Some(digest) = self.seen.digest(key, identity) {
+            return Ok(digest);
+        }
+        let file = Arc::clone(entity.file());
+        let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
+        let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
+        let digest = hashed.map_err(|error| Refusal::store(&error))?;
+        self.seen.note(key, *identity, digest);
+        Ok(digest)
     }
 
     /// Copies a body into the store while readers follow, and publishes it.
@@ -238,19 +258,23 @@ impl Flights {
         let part = match part.and_then(|part| part.context("writing to the store")) {
             Ok(part) => part,
             Err(error) => {
-                tracing::error!("fetching {}: {error:#}", wanted.key);
+                self.store.room().report(format_args!("fetching {}", wanted.key), &error);
                 announce.send_replace(Some(Err(Refusal::store(&error))));
                 return;
             }
         };
         let progress = watch::channel(Progress { readable: 0, phase: Phase::Growing }).0;
-        let file = Arc::clone(&part.file);
-        let download = Download::new(&self.client, wanted, &self.mirrors, &self.ledger, file, &progress, announce);
+        let sink = part.sink.clone();
+        let download = Download::new(&self.client, wanted, &self.mirrors, &self.ledger, sink, &progress, announce);
         let body = match download.run(first).await {
             Ok(body) => body,
             Err(failure) => {
-                if !matches!(failure.trouble, Trouble::Gone) {
-                    tracing::error!("fetching {failure}");
+                match &failure.trouble {
+                    Trouble::Gone => {}
+                    Trouble::Store(error) => {
+                        self.store.room().report(format_args!("fetching {}", failure.origin), error);
+                    }
+                    _ => tracing::error!("fetching {failure}"),
                 }
                 drop(listing);
                 // Those who read it already are cut off; those who still wait are told why.
@@ -267,15 +291,28 @@ impl Flights {
             tracing::warn!("{} is not kept: upstream did not say where it ends", wanted.origin(0));
             return;
         }
-        let (store, key, head) = (Arc::clone(&self.store), wanted.key.clone(), Arc::clone(&body.head));
-        let published = spawn_blocking(move || store.publish(part, &key, &head)).await.context("keeping it");
-        match (published.and_then(|published| published), wanted.content) {
-            (Ok(identity), Some(content)) => self.seen.note(&wanted.key, identity, content.sha256),
-            (Ok(_), None) if wanted.class == Class::Volatile => self.check(wanted, false),
-            (Ok(_), None) => {}
-            // Its readers have it, rightly; the next one will fetch it again.
-            (Err(error), _) => tracing::error!("keeping {}: {error:#}", wanted.key),
+        if !self.store.room().fits(body.written) {
+            tracing::warn!("{} is not kept: it is larger than --cache-size", wanted.origin(0));
+            return;
         }
+        let (store, key, verified) = (Arc::clone(&self.store), wanted.key.clone(), wanted.content.is_some());
+        let publish = move || {
+            let record = Record { head: &body.head, sha256: body.sha256, verified };
+            store.publish(part, &key, &record).map(|identity| (identity, body.sha256))
+        };
+        match spawn_blocking(publish).await.context("keeping it").and_then(|published| published) {
+            Ok((identity, sha256)) => {
+                self.seen.note(&wanted.key, identity, sha256);
+                if !verified && wanted.class == Class::Volatile {
+                    self.check(wanted, false);
+                }
+            }
+            // Its readers have it, rightly; the next one will fetch it again.
+            Err(error) => self.store.room().report(format_args!("keeping {}", wanted.key), &error),
+        }
+        let room = Arc::clone(self.store.room());
+        // Whoever wanted the file has it, and whoever wants it meanwhile finds this flight.
+        let _ = spawn_blocking(move || room.trim()).await;
     }
 
     fn check(&self, wanted: &Wanted, stale: bool) {

@@ -15,6 +15,9 @@
 //! - Where verified metadata says what a file is (the [`Ledger`], or a digest in its name), nothing else is served as it: its
 //!   digest is compared after every fetch and on the first use of a stored copy, and whatever is wrong with a mirror, the next
 //!   of the archive's mirrors is asked, in the middle of a file too.
+//! - A stored file is served as what it was when it was stored: where nothing else says what it is, its sidecar does, which it
+//!   is compared with on its first use in a run.
+//! - What somebody reads is not evicted, by whichever process.
 //! - Only upstream's own 404 becomes a 404, and the ledger's refusals do.
 //!
 //! Where nothing says what a file is, it is as the archive's own mirror sent it, and served as unverified: APT checks it by the
@@ -23,15 +26,20 @@
 mod answer;
 mod download;
 mod entity;
+mod evict;
 mod flight;
 mod health;
 mod here;
 mod immutable;
+mod layout;
 mod ledger;
 mod refusal;
+mod room;
 mod rotation;
 mod route;
 mod seen;
+mod sidecar;
+mod stock;
 mod store;
 mod upstream;
 
@@ -66,6 +74,7 @@ use self::{
 pub use self::{
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
+    stock::{Stock, StockFile},
 };
 use crate::{distro::Mirror, fetch::Client, model::Expected};
 
@@ -100,6 +109,8 @@ pub struct Config {
     pub immutable: Immutable,
     /// Where files are kept; made if missing.
     pub folder: PathBuf,
+    /// Most bytes to keep there. What was used least recently gives way, unless it is in use.
+    pub limit: Option<u64>,
     /// Talks to upstream.
     pub client: Client,
     /// Never ask upstream.
@@ -132,13 +143,16 @@ impl fmt::Debug for Proxy {
 impl Proxy {
     /// Opens the store and removes what killed runs left half-written.
     pub fn open(config: Config) -> anyhow::Result<Self> {
-        let Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served } = config;
+        let Config { mirrors, ledger, immutable, folder, limit, client, offline, upstream, on_served } = config;
         for Mirror { id, .. } in &mirrors {
             // The store keeps its own files beside the mirrors' folders, with names that begin with a dot.
             let plain = !id.is_empty() && !id.starts_with('.') && !id.contains(['/', '%', '\\']);
             ensure!(plain, "the mirror id {id:?} is not a plain file name");
         }
-        let store = Arc::new(Store::open(&folder)?);
+        let store = Arc::new(Store::open(&folder, limit)?);
+        // The limit may be a new one. Nobody waits for it.
+        let room = Arc::clone(store.room());
+        upstream.spawn_blocking(move || room.trim());
         let flights = Arc::new(Flights::new(store, Arc::clone(&ledger), client, upstream, offline));
         let stale = AtomicU64::new(0);
         Ok(Self(Arc::new(Shared { mirrors, ledger, immutable, flights, on_served, stale })))

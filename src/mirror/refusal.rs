@@ -30,6 +30,15 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
+    /// What is in the store is not what was stored, and upstream must not be asked.
+    pub fn damaged(wanted: &Wanted) -> Self {
+        let text = format!(
+            "{} is damaged in the cache, and this provisioner runs offline: run once without --offline to fetch it again",
+            wanted.key
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+
     /// Upstream did not give it. Only upstream's own 404 is one, where there are several that of them all.
     pub fn upstream(failure: &Failure) -> Self {
         let status = match failure.trouble {

@@ -78,7 +78,7 @@ pub fn route(mirrors: &[Mirror], immutable: &Immutable, path: &str) -> Result<Ro
 
 /// `…/by-hash/SHA256/<digest>`, as APT's `Acquire-By-Hash` has it, and `…/repodata/<digest>-<name>`, as createrepo names what a
 /// `repomd.xml` lists.
-fn promised(components: &[&str]) -> Option<Sha256Digest> {
+pub(super) fn promised(components: &[&str]) -> Option<Sha256Digest> {
     match components {
         [.., "by-hash", "SHA256", digest] => digest.parse().ok(),
         [.., "repodata", file] => file.split_once('-')?.0.parse().ok(),

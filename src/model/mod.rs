@@ -6,6 +6,7 @@
 mod arch;
 mod boot_plan;
 mod boot_request;
+mod bytes;
 mod digest;
 mod disk;
 mod encryption;
@@ -19,10 +20,12 @@ mod mac;
 mod machine;
 mod recipe;
 mod trust;
+mod upkeep;
 
 pub use arch::Arch;
 pub use boot_plan::{BootPlan, BootSpec, Reason};
 pub use boot_request::BootRequest;
+pub use bytes::Bytes;
 pub use digest::{Expected, Sha256Digest};
 pub use disk::Disk;
 pub use encryption::{Encryption, Passphrase};
@@ -36,6 +39,7 @@ pub use mac::Mac;
 pub use machine::{Machine, Progress};
 pub use recipe::{InstallRecipe, Layout, PasswordHash};
 pub use trust::Trust;
+pub use upkeep::{Condition, Intent, Removal};
 
 /// A value that could not be read from its text form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use super::{Network, Plan, Problems, Settings};
 use crate::{
     distro::{Distro, Release, check as distro_check},
-    model::{Arch, Encryption, Handoff, Hinted, Host, InstallRecipe, Passphrase, PasswordHash, Trust},
+    model::{Arch, Bytes, Encryption, Handoff, Hinted, Host, InstallRecipe, Passphrase, PasswordHash, Trust},
 };
 
 /// The TCP port of the HTTP server when none is asked for.
@@ -50,6 +50,7 @@ pub struct Draft {
     http_port: u16,
     /// Directory of everything kept.
     pub prefix: PathBuf,
+    cache_size: Option<Bytes>,
     host: Host,
     /// How machines are installed.
     pub recipe: InstallRecipe,
@@ -136,6 +137,7 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
             network,
             http_port: settings.http_port.unwrap_or(DEFAULT_HTTP_PORT),
             prefix: settings.prefix.unwrap_or(local.default_prefix),
+            cache_size: settings.cache_size,
             host,
             recipe,
             kernel_args: settings.kernel_args,
@@ -159,6 +161,7 @@ impl Draft {
             http_port: self.http_port,
             journal: self.prefix.join("journal.jsonl"),
             prefix: self.prefix,
+            cache_size: self.cache_size,
             release,
             host: self.host,
             recipe: self.recipe,

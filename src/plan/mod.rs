@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use crate::{
     distro::{AnswerContext, Release},
-    model::{Endpoints, Host, InstallRecipe, Mac, Trust},
+    model::{Bytes, Endpoints, Host, InstallRecipe, Mac, Trust},
 };
 
 /// Everything one run may do, validated.
@@ -36,6 +36,8 @@ pub struct Plan {
     pub http_port: u16,
     /// Directory of everything kept: boot files, mirror, journal.
     pub prefix: PathBuf,
+    /// Most that the mirror may keep below it; `None` is no limit.
+    pub cache_size: Option<Bytes>,
     /// What machines did, one event a line.
     pub journal: PathBuf,
     /// What is installed, and where it comes from.

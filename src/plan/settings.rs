@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use ipnet::Ipv4Net;
 use url::Url;
 
-use crate::model::{Arch, Disk, Layout, Mac, ParseError, PasswordHash, Trust};
+use crate::model::{Arch, Bytes, Disk, Layout, Mac, ParseError, PasswordHash, Trust};
 
 /// What the operator asked for, each value already of its type but none yet checked against the others.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub http_port: Option<u16>,
     /// `--prefix`
     pub prefix: Option<PathBuf>,
+    /// `--cache-size`
+    pub cache_size: Option<Bytes>,
     /// `--distro`
     pub distro: Option<String>,
     /// `--version`

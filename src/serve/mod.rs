@@ -137,10 +137,14 @@ fn record_of_changes(plan: &Plan, place: &Place) -> PathBuf {
     }
 }
 
+/// Makes the prefix, or finds that nothing can be kept there: now, and not when a machine is half installed.
 fn create(prefix: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(prefix).map_err(|error| {
-        let what = format!("making the cache directory {}: {error}", prefix.display());
-        Hinted::new(what, "choose another one with --prefix").into()
+    let probe = prefix.join(format!(".probe-{}", std::process::id()));
+    let made = fs::create_dir_all(prefix).map_err(|error| ("making", error));
+    let written = || fs::write(&probe, "").and_then(|()| fs::remove_file(&probe));
+    made.and_then(|()| written().map_err(|error| ("writing to", error))).map_err(|(doing, error)| {
+        let what = format!("{doing} the cache directory {}: {error}", prefix.display());
+        Hinted::new(what, "it must be one that this user may write to; or choose another one with --prefix").into()
     })
 }
 
@@ -175,6 +179,7 @@ impl Servers {
             ledger,
             immutable: (&*plan.release.distro).into(),
             folder: plan.prefix.join("mirror"),
+            limit: plan.cache_size.map(|size| size.0),
             client,
             offline: plan.offline,
             upstream: tokio::runtime::Handle::current(),

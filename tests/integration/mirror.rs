@@ -7,6 +7,7 @@ mod directory;
 mod dnf;
 mod failover;
 mod faults;
+mod keeping;
 mod known;
 mod semantics;
 mod sharing;

@@ -27,6 +27,7 @@ pub fn plan_of(release: Release) -> Plan {
         },
         http_port: 4280,
         prefix: prefix(),
+        cache_size: None,
         // A rehearsal has a journal of its own.
         journal: prefix().join("journal.jsonl"),
         release,

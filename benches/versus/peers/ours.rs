@@ -47,6 +47,7 @@ pub async fn serve(folder: PathBuf, upstream: SocketAddr) -> anyhow::Result<()> 
         folder,
         client: fetch::client()?,
         offline: false,
+        limit: None,
         upstream: Handle::current(),
         on_served: Arc::new(|_, _| {}),
     })?;

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use url::Url;
 
 use crate::{
-    model::{Arch, Disk, Layout, Mac, ParseError, PasswordHash, Trust},
+    model::{Arch, Bytes, Disk, Layout, Mac, ParseError, PasswordHash, Trust},
     plan::Settings,
 };
 
@@ -203,7 +203,11 @@ pub struct PlanFlags {
     /// Cache directory [default: ~/.cache/provisioner]
     #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true, help_heading = "Source")]
     prefix: Option<PathBuf>,
+    /// Most that the mirror keeps there, such as 50G; the least recently used goes [default: no limit]
+    #[arg(long, value_name = "SIZE", env = "PROVISIONER_CACHE_SIZE", hide_env = true, help_heading = "Source")]
+    cache_size: Option<Bytes>,
 }
+
 impl PlanFlags {
     /// `--prefix`, if it was given.
     pub fn prefix(&self) -> Option<&Path> {
@@ -220,6 +224,7 @@ impl From<PlanFlags> for Settings {
             dns: flags.dns,
             http_port: flags.http_port,
             prefix: flags.prefix,
+            cache_size: flags.cache_size,
             distro: flags.distro,
             version: flags.version,
             arch: flags.arch,

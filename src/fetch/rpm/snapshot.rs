@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -36,7 +37,7 @@ pub struct SnapshotRequest<'a> {
     /// The distributor's own server, as [`crate::distro::Release::public_mirrors`] has it: what vouches for a state where there
     /// is no metalink.
     pub master: &'a Url,
-    /// Where repositories are kept, such as `<prefix>/boot/<uid>/repos`. One process at a time.
+    /// Where repositories are kept, such as `<prefix>/boot/<uid>/repos`. Processes take turns at each.
     pub folder: &'a Path,
     /// The client to fetch with.
     pub client: &'a Client,
@@ -91,6 +92,8 @@ pub struct Snapshot(Arc<Inner>);
 struct Inner {
     state: State,
     repomd: PathBuf,
+    /// Held shared as long as machines may ask for it: a later state, taken by another process, does not remove it.
+    _in_use: Option<File>,
     metadata: HashMap<String, Expected>,
     primary: Primary,
 }
@@ -112,7 +115,7 @@ impl Snapshot {
     /// # Errors
     /// Whatever does not verify; servers that cannot be reached (or `offline`) when none was taken before.
     pub async fn take(request: &SnapshotRequest<'_>, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
-        let taking = Taking::new(request, say)?;
+        let taking = Taking::new(request, say).await?;
         let id = &request.repo.id;
         if request.offline {
             return taking.kept().await.with_context(|| format!("reading the kept state of {id}"))?.ok_or_else(|| {

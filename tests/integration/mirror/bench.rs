@@ -123,6 +123,14 @@ pub fn open_on(mirrors: Vec<Mirror>, client: Client, folder: &Path, offline: boo
     open_with(mirrors, Arc::new(Unlisted), client, folder, offline, on_served)
 }
 
+/// One archive below an upstream, of which so many bytes are kept.
+pub fn open_limited(folder: &Path, upstream: SocketAddr, limit: u64) -> Proxy {
+    let mirrors = vec![Mirror::new("debian", &format!("http://{upstream}/debian").parse().expect("a URL"))];
+    let (client, on_served) = (impatient_client(), recorder().0);
+    let config = config(mirrors, Arc::new(Unlisted), client, folder, false, on_served);
+    Proxy::open(Config { limit: Some(limit), ..config }).expect("opened")
+}
+
 pub fn open_with(
     mirrors: Vec<Mirror>,
     ledger: Arc<dyn Ledger>,
@@ -131,12 +139,23 @@ pub fn open_with(
     offline: bool,
     on_served: OnServed,
 ) -> Proxy {
+    Proxy::open(config(mirrors, ledger, client, folder, offline, on_served)).expect("opened")
+}
+
+fn config(
+    mirrors: Vec<Mirror>,
+    ledger: Arc<dyn Ledger>,
+    client: reqwest::Client,
+    folder: &Path,
+    offline: bool,
+    on_served: OnServed,
+) -> Config {
     let (folder, upstream) = (folder.to_owned(), tokio::runtime::Handle::current());
     let immutable = Immutable {
         package_suffixes: [".deb", ".rpm"].map(str::to_owned).into(),
         folders: ["pool", "by-hash"].map(str::to_owned).into(),
     };
-    Proxy::open(Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served }).expect("opened")
+    Config { mirrors, ledger, immutable, folder, limit: None, client, offline, upstream, on_served }
 }
 
 pub fn impatient_client() -> Client {

@@ -71,3 +71,16 @@ fn a_full_disk_is_named_with_the_file() {
     let program = house.start_by(&script, flags.iter().map(String::as_str));
     house.refuses(program, &before, &[&prefix.display().to_string(), "No space left on device"]);
 }
+
+#[test]
+fn a_prefix_that_cannot_be_written_to_is_named() {
+    let Some(house) = House::make(&[]) else { return };
+    let before = house.host();
+    let prefix = house.prefix();
+    std::fs::create_dir(&prefix).expect("a folder");
+    let script = format!(r#"mount -t tmpfs -o ro none {} && exec "$@""#, prefix.display());
+    let flags = house.flags();
+    let program = house.start_by(&script, flags.iter().map(String::as_str));
+    let told = format!("writing to the cache directory {}: Read-only file system", prefix.display());
+    house.refuses(program, &before, &[&told, "--prefix"]);
+}

@@ -1,6 +1,10 @@
 //! The way to a state: who says what is right, who has it, and what of it is here already.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, ensure};
 use url::Url;
@@ -14,6 +18,7 @@ use crate::{
     fetch::{
         digest::Expected,
         download::{DownloadError, replace},
+        lock,
         openpgp::day,
         rpm::{
             metalink::{Metalink, is, seen},
@@ -44,14 +49,19 @@ pub(super) struct Taking<'a> {
     say: &'a (dyn Fn(&str) + Sync),
     pub(super) folder: PathBuf,
     store: Store,
+    /// Against other provisioners on this prefix, which would write the same parts.
+    _lock: File,
 }
 
 impl<'a> Taking<'a> {
     /// Prepares the folder.
-    pub(super) fn new(request: &'a SnapshotRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+    pub(super) async fn new(request: &'a SnapshotRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let folder = request.folder.join(&request.repo.id);
         let store = Store::open(folder.clone()).with_context(|| format!("preparing {}", folder.display()))?;
-        Ok(Self { request, say, folder, store })
+        let path = folder.with_file_name(format!("{}.lock", request.repo.id));
+        let waits = || say(&format!("waiting for another provisioner that is filling {}", folder.display()));
+        let held = lock::lock(&path, waits).await.with_context(|| format!("locking {}", path.display()))?;
+        Ok(Self { request, say, folder, store, _lock: held })
     }
 
     /// The state that is right today.
@@ -205,7 +215,9 @@ impl<'a> Taking<'a> {
         let read = blocking(move || primary::read(&path, &primary)).await;
         let primary = read.context("reading the list of packages (primary)")?;
         let metadata = listed.into_iter().map(|listed| (listed.path, listed.expected)).collect();
-        Ok(Snapshot(Arc::new(Inner { repomd: self.store.path(state.repomd), state, metadata, primary })))
+        let repomd = self.store.path(state.repomd);
+        let _in_use = lock::in_use(&repomd);
+        Ok(Snapshot(Arc::new(Inner { repomd, _in_use, state, metadata, primary })))
     }
 
     fn roots(&self) -> impl Iterator<Item = &Url> {
@@ -220,14 +232,15 @@ impl<'a> Taking<'a> {
         serde_json::from_slice(&bytes).inspect_err(damaged).ok()
     }
 
-    /// Removes what belongs neither to this state nor to the one before it, which an earlier run may still serve.
+    /// Removes what belongs neither to this state nor to the one before it, unless a run that began earlier serves it.
     fn prune(&self, state: &State, before: Option<&State>) {
         let keep: Vec<_> =
             std::iter::once(state).chain(before).flat_map(|state| [state.repomd, state.primary]).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let digest = name.to_str().and_then(|name| name.trim_end_matches(".part").parse::<Sha256Digest>().ok());
-            if digest.is_some_and(|digest| !keep.contains(&digest)) {
+            let kept = digest.is_none_or(|digest| keep.contains(&digest));
+            if !kept && lock::is_in_use(&entry.path()).is_ok_and(|used| !used) {
                 // What cannot be removed is only space lost.
                 let _ = fs::remove_file(entry.path());
             }
