@@ -1,6 +1,7 @@
 //! The command line: flags in, plain words out. clap lives only here.
 
 mod console;
+mod fetch;
 mod flags;
 mod local;
 mod passphrase;
@@ -79,6 +80,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Render(Render::Loader(flags))) => {
             console::init_log(&flags.verb.log);
             render::loader(flags).await
+        }
+        Some(Verb::Fetch(flags)) => {
+            console::init_log(&flags.verb.log);
+            fetch::run(flags).await
         }
         Some(Verb::Rehearse(flags)) => {
             console::init_log(&flags.verb.log);

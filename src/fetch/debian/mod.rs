@@ -2,8 +2,12 @@
 
 mod archive;
 mod deb;
+mod kernel;
+pub mod metadata;
 mod packages;
 mod release_file;
+pub mod resolve;
 mod sums;
 
 pub use archive::{DebianArchive, Stable, newest_stable};
+pub use kernel::version as kernel_version;
