@@ -8,23 +8,17 @@ use super::{
     plan::trust,
     prepare::{Prepared, prepare},
 };
-use crate::{
-    model::Hinted,
-    serve::{self, Ahead, Fetched},
-};
+use crate::serve::{self, Ahead, Fetched};
 
 /// How many of those that could not be had are named; a mirror that is gone lacks them all.
 const NAMED: usize = 20;
 
 /// `provisioner fetch`: brings what machines will ask for into the cache. Needs neither root nor an interface, and no secret: the
-/// accounts and the passphrase decide nothing about packages.
+/// accounts and the passphrase decide nothing about packages. With `--offline` it only looks whether all is here.
 pub async fn run(flags: FetchFlags) -> anyhow::Result<()> {
     let FetchFlags { boot_files_only, verb: VerbFlags { plan, log } } = flags;
     let console = Console::new(log.log_format);
     let Prepared { mut plan, notes } = prepare(plan, Link::Named("none")).await?;
-    if plan.offline {
-        return Err(Hinted::new("fetch asks upstream, which --offline forbids", "leave --offline out").into());
-    }
     passphrase::stand_in(&mut plan)?;
     console.chosen("cache prefix", format!("{}/", plan.prefix.display()));
     console.chosen("distro uid", plan.release.uid());

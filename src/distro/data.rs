@@ -91,9 +91,9 @@ pub struct FlavourData {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrefetchData {
-    /// Where packages come from; the first suite is what the base system is made from.
+    /// The components whose lists of its own packages the installer reads, besides those that it takes any from.
     #[serde(default)]
-    pub suites: Vec<SuiteData>,
+    pub listed_components: Vec<String>,
     /// Packages of the base system, besides those that the archive marks as required or important.
     #[serde(default)]
     pub base: Vec<String>,
@@ -115,21 +115,6 @@ pub struct PrefetchData {
     /// Names of the tasks of languages, by `de` or `pt_BR`.
     #[serde(default)]
     pub languages: BTreeMap<String, String>,
-}
-
-/// A suite that packages come from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SuiteData {
-    /// Id of the archive.
-    pub mirror: String,
-    /// Its folder below `dists/`: a template over `codename`.
-    pub name: String,
-    /// The components that machines are told of.
-    pub components: Vec<String>,
-    /// The components whose packages for the installer itself it looks through.
-    #[serde(default)]
-    pub installer: Vec<String>,
 }
 
 /// What a rehearsal adds to an installation.
@@ -184,6 +169,13 @@ pub struct DebianData {
     pub stable: String,
     /// Version whose boot loaders serve every release.
     pub loaders: String,
+    /// Suites of the main archive that an installation takes packages from, the release's own first: templates over
+    /// `codename`.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// Components that an installation takes packages from, in whichever of its suites have them.
+    #[serde(default)]
+    pub components: Vec<String>,
 }
 
 /// What is particular to Fedora and its family. Paths are templates over `version`, `variant`, `arch` and `label`, relative to
@@ -239,6 +231,9 @@ pub struct MirrorData {
     pub url: url::Url,
     /// A small file below it, to ask whether a mirror carries it.
     pub probe: String,
+    /// Suites of it that an installation takes packages from: templates over `codename`.
+    #[serde(default)]
+    pub suites: Vec<String>,
 }
 
 /// What is different per architecture.

@@ -84,7 +84,7 @@ fn values(keys: &[&str]) -> Option<BTreeSet<String>> {
     let these = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
     match keys {
         ["kernel_args"] => Some(answers::names()),
-        ["mirrors", "probe"] | ["prefetch", "suites", "name"] => these(&["codename"]),
+        ["mirrors", "probe" | "suites"] | ["archive", "debian", "suites"] => these(&["codename"]),
         ["archive", "rpm", "metalink"] => these(&["repo", "arch"]),
         ["archive", "rpm", "repos", "id"] | ["archive", "rpm", "releases" | "ended"] => None,
         ["archive", "rpm", ..] => these(&release::NAMES),

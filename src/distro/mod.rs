@@ -14,6 +14,7 @@ mod own;
 mod release;
 mod render;
 mod scan;
+mod suites;
 mod templates;
 mod treeinfo;
 
@@ -21,8 +22,9 @@ pub use answers::{AnswerContext, answer_files, answers, kernel_args};
 pub use catalogue::Catalogue;
 pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
-    PrefetchData, RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData, SuiteData,
+    PrefetchData, RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
 pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
+pub use suites::Suite;
 pub use templates::{Template, Templates};
 pub use treeinfo::treeinfo;

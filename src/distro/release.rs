@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use minijinja::context;
 use url::Url;
 
-use super::{Distro, MirrorData, NamedFile, ReleaseData, RpmData, ScriptKind, SourceData, SuiteData, address, render};
+use super::{Distro, MirrorData, NamedFile, ReleaseData, RpmData, ScriptKind, SourceData, address, render};
 use crate::model::{Arch, Firmware, Hinted, Trust};
 
 /// Derived: a distro × version × architecture, with every name concrete.
@@ -181,16 +181,6 @@ impl MirrorData {
     /// When the description's template names an unknown value.
     pub fn probe(&self, codename: &str) -> anyhow::Result<String> {
         render::string(&self.probe, context! { codename })
-    }
-}
-
-impl SuiteData {
-    /// Its folder below `dists/`.
-    ///
-    /// # Errors
-    /// When the description's template names an unknown value.
-    pub fn folder(&self, codename: &str) -> anyhow::Result<String> {
-        render::string(&self.name, context! { codename })
     }
 }
 

@@ -69,7 +69,8 @@ impl Wanted {
     }
 }
 
-/// Brings what a plan needs into its prefix. Changes nothing else on this machine. `say` is given one line at a time.
+/// Brings what a plan needs into its prefix; offline it only looks whether that is there. Changes nothing else on this machine.
+/// `say` is given one line at a time.
 ///
 /// # Errors
 /// Boot files that cannot be had. What else is missing is in the outcome.
@@ -87,6 +88,7 @@ pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> an
     fetched.missing = missing;
     let total = packages.len();
     let bring = |(archive, path): (String, String)| {
+        tracing::debug!("wanted: {archive}/{path}");
         let mirror = &mirror;
         async move { mirror.bring(&archive, &path).await }
     };

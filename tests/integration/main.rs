@@ -5,6 +5,7 @@ mod cli;
 mod fetch;
 mod kickstart;
 mod mirror;
+mod prefetch;
 mod rpm_tree;
 mod templates;
 mod tftp;

@@ -1,7 +1,7 @@
 //! The caching mirror against an upstream that misbehaves on command, and under real clients.
 
 mod archive;
-mod bench;
+pub mod bench;
 mod clients;
 mod dnf;
 mod failover;

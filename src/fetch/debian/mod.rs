@@ -3,10 +3,10 @@
 mod archive;
 mod deb;
 mod kernel;
-pub mod metadata;
 mod packages;
 mod release_file;
 pub mod resolve;
+pub mod suite_files;
 mod sums;
 
 pub use archive::{DebianArchive, Stable, newest_stable};

@@ -6,11 +6,11 @@ use tokio::task::spawn_blocking;
 use super::Wanted;
 use crate::{
     boot::Secret,
-    distro,
+    distro::{self, Mirror},
     fetch::{
         BootSet, kernel_version,
-        metadata::{Lists, MetadataFile, Suite},
         resolve::{self, Asked, Listed, Universe, World, answer},
+        suite_files::{Lists, Suite, SuiteFile},
     },
     mirror::{Brought, Proxy},
     model::{InstallRecipe, Mac},
@@ -50,21 +50,29 @@ pub(super) async fn wanted(
 async fn metadata(plan: &Plan, mirror: &Proxy) -> anyhow::Result<(Vec<Index>, Vec<String>)> {
     let (release, languages) = (&plan.release, languages(&plan.recipe));
     let (mut indexes, mut missing) = (Vec::new(), Vec::new());
-    for (number, data) in release.distro.prefetch.suites.iter().enumerate() {
-        let (folder, archive) = (data.folder(&release.codename)?, &data.mirror);
-        let world = if number == 0 { World::Release } else { World::Updated };
-        let suite = Suite { data, folder: &folder, arch: &release.arch_name, world, languages: &languages };
-        let in_release = match mirror.bring(archive, &suite.in_release()).await {
+    let listed = &release.distro.prefetch.listed_components;
+    for (number, distro::Suite { mirror: Mirror { id, .. }, name }) in release.suites()?.into_iter().enumerate() {
+        let suite = Suite {
+            folder: &name,
+            arch: &release.arch_name,
+            world: if number == 0 { World::Release } else { World::Updated },
+            components: release.components(),
+            listed,
+            languages: &languages,
+        };
+        let in_release = match mirror.bring(id, &suite.in_release()).await {
             Ok(Brought { file, .. }) => text(file).await.with_context(|| format!("reading {}", suite.in_release()))?,
+            // An archive need not have updates: then machines are not told of them.
+            Err(error) if error.gone && number > 0 => continue,
             Err(error) => {
                 missing.push(error.to_string());
                 continue;
             }
         };
         let files = suite.files(&in_release).with_context(|| format!("reading {}", suite.in_release()))?;
-        for MetadataFile { path, lists, optional } in files {
-            match mirror.bring(archive, &path).await {
-                Ok(Brought { file, .. }) => indexes.push(Index { mirror: archive.clone(), lists, file }),
+        for SuiteFile { path, lists, optional } in files {
+            match mirror.bring(id, &path).await {
+                Ok(Brought { file, .. }) => indexes.push(Index { mirror: id.clone(), lists, file }),
                 Err(error) if error.gone && optional => {}
                 Err(error) => missing.push(error.to_string()),
             }

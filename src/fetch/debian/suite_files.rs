@@ -1,11 +1,10 @@
 //! Which files of a suite an installer and then apt ask for, from its `Release`. Pure.
 
 use super::{release_file::ReleaseFile, resolve::World};
-use crate::distro::SuiteData;
 
 /// A file of a suite's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetadataFile {
+pub struct SuiteFile {
     /// Path below the archive's root.
     pub path: String,
     /// What it lists.
@@ -28,14 +27,16 @@ pub enum Lists {
 /// A suite, and who will ask for what of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Suite<'a> {
-    /// Which components.
-    pub data: &'a SuiteData,
     /// Its folder below `dists/`.
     pub folder: &'a str,
     /// The archive's name of the architecture.
     pub arch: &'a str,
-    /// Whether packages come from it from the start.
+    /// Whether packages come from it from the start. The installer's own do, too.
     pub world: World,
+    /// The components that packages come from.
+    pub components: &'a [String],
+    /// Further components whose lists the installer reads.
+    pub listed: &'a [String],
     /// Languages of descriptions, such as `en` and `de_DE`.
     pub languages: &'a [String],
 }
@@ -55,15 +56,15 @@ impl Suite<'_> {
     ///
     /// # Errors
     /// What is no such file.
-    pub fn files(&self, in_release: &str) -> anyhow::Result<Vec<MetadataFile>> {
-        let Self { data, arch, world, languages, .. } = *self;
+    pub fn files(&self, in_release: &str) -> anyhow::Result<Vec<SuiteFile>> {
+        let Self { arch, world, components, languages, .. } = *self;
         // The frame of the signature has no line that looks like a field that is used here.
         let release = ReleaseFile::parse(in_release)?;
         let mut files = Vec::new();
         let mut add = |path: Option<String>, lists, optional| {
-            files.extend(path.map(|path| MetadataFile { path, lists, optional }))
+            files.extend(path.map(|path| SuiteFile { path, lists, optional }));
         };
-        for component in &data.components {
+        for component in components {
             let index = listed(&release, &format!("{component}/binary-{arch}/Packages"), &READABLE);
             add(index.map(|path| self.as_apt_asks(&release, &path)), Lists::Packages(world), false);
             for language in languages {
@@ -71,17 +72,24 @@ impl Suite<'_> {
                 add(index.map(|path| self.as_apt_asks(&release, &path)), Lists::Nothing, true);
             }
         }
-        for component in &data.installer {
-            // The installer knows no by-hash, and verifies Release by its detached signature.
-            let index = listed(&release, &format!("{component}/debian-installer/binary-{arch}/Packages"), &READABLE);
-            add(index.map(|path| self.below(&path)), Lists::Installer, false);
+        if world != World::Release {
+            return Ok(files);
         }
-        if let Some(first) = data.installer.first() {
-            add(Some(self.below("Release")), Lists::Nothing, false);
-            add(Some(self.below("Release.gpg")), Lists::Nothing, false);
+        // The installer knows no by-hash, and verifies Release by its detached signature.
+        for (component, lists) in components.iter().map(|own| (own, Lists::Installer)).chain(self.only_listed()) {
+            let index = listed(&release, &format!("{component}/debian-installer/binary-{arch}/Packages"), &READABLE);
+            add(index.map(|path| self.below(&path)), lists, false);
+        }
+        add(Some(self.below("Release")), Lists::Nothing, false);
+        add(Some(self.below("Release.gpg")), Lists::Nothing, false);
+        if let Some(first) = components.first() {
             add(Some(self.below(&format!("{first}/binary-{arch}/Release"))), Lists::Nothing, true);
         }
         Ok(files)
+    }
+
+    fn only_listed(&self) -> impl Iterator<Item = (&String, Lists)> {
+        self.listed.iter().map(|component| (component, Lists::Nothing))
     }
 
     fn below(&self, path: &str) -> String {
@@ -116,15 +124,15 @@ mod tests {
              Date: Sat, 12 Sep 2026 07:55:41 UTC\n{by_hash}SHA256:\n{lines}-----BEGIN PGP SIGNATURE-----\n\niQIz=\n"
         );
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let data = SuiteData {
-            mirror: "debian".into(),
-            name: "{{ codename }}".into(),
-            components: words(&["main"]),
-            installer: words(&["main", "contrib"]),
+        let (components, listed, languages) = (words(&["main"]), words(&["contrib"]), words(&["en", "de"]));
+        let suite = Suite {
+            folder: "trixie",
+            arch: "amd64",
+            world: World::Release,
+            components: &components,
+            listed: &listed,
+            languages: &languages,
         };
-        let languages = words(&["en", "de"]);
-        let suite =
-            Suite { data: &data, folder: "trixie", arch: "amd64", world: World::Release, languages: &languages };
         let files = suite.files(&text).expect("a Release");
         files.into_iter().map(|file| (file.path.replace("dists/trixie/", ""), file.lists, file.optional)).collect()
     }
@@ -137,11 +145,13 @@ mod tests {
             "main/binary-arm64/Packages.xz",
             "main/i18n/Translation-en.bz2",
             "main/debian-installer/binary-amd64/Packages.gz",
+            "contrib/debian-installer/binary-amd64/Packages.xz",
         ];
         let found = |path: &str, lists, optional| (path.to_owned(), lists, optional);
         let hashed = |folder: &str| format!("{folder}/by-hash/SHA256/{DIGEST}");
         let rest = [
             found("main/debian-installer/binary-amd64/Packages.gz", Lists::Installer, false),
+            found("contrib/debian-installer/binary-amd64/Packages.xz", Lists::Nothing, false),
             found("Release", Lists::Nothing, false),
             found("Release.gpg", Lists::Nothing, false),
             found("main/binary-amd64/Release", Lists::Nothing, true),
