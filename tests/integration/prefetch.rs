@@ -41,10 +41,13 @@ impl Ground {
             .deb(Deb::new("ipxe", "1").file("usr/lib/ipxe/undionly.kpxe", b"an ipxe"))
             .deb(Deb::new("linux-image-amd64", "6.1"))
             .deb(Deb::new("busybox", "1"))
+            .deb(Deb::new("ca-certificates", "1"))
             .deb(Deb::new("nobody-asks", "1"))
             .deb(Deb::new("vim", "9.0-1"));
         let release = MiniArchive { date, by_hash: true, ..release };
         release.write(&root.join("debian"), &key).expect("an archive");
+        let updates = MiniArchive { date, suite: "stable-updates".into(), ..MiniArchive::new("trixie-updates", "13") };
+        updates.write(&root.join("debian"), &key).expect("an archive");
         let security = MiniArchive::new("trixie-security", "13").deb(Deb::new("vim", "9.1-1"));
         let security = MiniArchive { date, suite: "stable-security".into(), ..security };
         security.write(&root.join("debian-security"), &key).expect("an archive");
@@ -74,24 +77,24 @@ fn what_was_fetched_is_all_that_an_offline_run_needs() {
     let ground = Ground::new();
     let ran = ground.run(&["--packages=vim"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
-    assert!(ran.out.contains("fetched 5 packages (0 MB), 0 already here; ready for --offline"), "{}", ran.out);
+    assert!(ran.out.contains("fetched 6 packages (0 MB), 0 already here; ready for --offline"), "{}", ran.out);
     let asked: BTreeSet<_> = ground.server.paths().into_iter().collect();
     assert!(
         asked.contains(&format!("/debian-security/{VIM}")) && !asked.iter().any(|path| path.contains("nobody-asks"))
     );
 
     let again = ground.run(&["--packages=vim"]);
-    assert!(again.out.contains("fetched 0 packages (0 MB), 5 already here; ready for --offline"), "{}", again.out);
+    assert!(again.out.contains("fetched 0 packages (0 MB), 6 already here; ready for --offline"), "{}", again.out);
     assert!(!ground.server.paths().iter().any(|path| path.ends_with(".deb")), "nothing is fetched twice");
 
     let offline = ground.run(&["--packages=vim", "--offline"]);
     assert_eq!((offline.code, offline.err.as_str()), (Some(0), ""), "{}", offline.out);
-    assert!(offline.out.contains("5 already here; ready for --offline"), "{}", offline.out);
+    assert!(offline.out.contains("6 already here; ready for --offline"), "{}", offline.out);
     assert_eq!(ground.server.paths(), [""; 0], "nobody is asked");
 
     // As an installer asks for them.
     let needed: Vec<_> = asked.iter().filter(|path| path.ends_with(".deb") && !path.contains("ipxe")).collect();
-    assert_eq!(needed.len(), 5, "{needed:?}");
+    assert_eq!(needed.len(), 6, "{needed:?}");
     let metadata =
         ["/debian/dists/trixie/InRelease", "/debian/dists/trixie/Release", "/debian/dists/trixie/Release.gpg"];
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -115,13 +118,13 @@ fn what_is_missing_is_named_and_the_rest_is_kept() {
     ground.server.always(&format!("/debian-security/{VIM}"), Fault::Status(404));
     let ran = ground.run(&["--packages=vim,vmi"]);
     assert_eq!(ran.code, Some(1), "{}", ran.out);
-    assert!(ran.err.contains("fetched 4 packages (0 MB), 0 already here; 2 could not be had"), "{}", ran.err);
+    assert!(ran.err.contains("fetched 5 packages (0 MB), 0 already here; 2 could not be had"), "{}", ran.err);
     let gone = format!("missing: fetching debian-security/{VIM} from ");
     for part in ["missing: the archive has no package vmi", &gone] {
         assert!(ran.out.contains(part), "{part} is not in {}", ran.out);
     }
     ground.server.heal();
-    assert!(ground.run(&["--packages=vim"]).out.contains("fetched 1 packages (0 MB), 4 already here; ready"));
+    assert!(ground.run(&["--packages=vim"]).out.contains("fetched 1 packages (0 MB), 5 already here; ready"));
 
     fs::remove_file(ground.prefix().join("mirror/debian-security").join(VIM)).expect("it was fetched");
     ground.server.paths();

@@ -78,13 +78,12 @@ impl Suite<'_> {
         // The installer knows no by-hash, and verifies Release by its detached signature.
         for (component, lists) in components.iter().map(|own| (own, Lists::Installer)).chain(self.only_listed()) {
             let index = listed(&release, &format!("{component}/debian-installer/binary-{arch}/Packages"), &READABLE);
-            add(index.map(|path| self.below(&path)), lists, false);
+            add(index.map(|path| self.below(&path)), lists, lists == Lists::Nothing);
         }
         add(Some(self.below("Release")), Lists::Nothing, false);
         add(Some(self.below("Release.gpg")), Lists::Nothing, false);
-        if let Some(first) = components.first() {
-            add(Some(self.below(&format!("{first}/binary-{arch}/Release"))), Lists::Nothing, true);
-        }
+        let first = components.first().map(|first| format!("{first}/binary-{arch}/Release"));
+        add(first.filter(|path| release.file(path).is_some()).map(|path| self.below(&path)), Lists::Nothing, true);
         Ok(files)
     }
 
@@ -143,6 +142,7 @@ mod tests {
             "main/binary-amd64/Packages",
             "main/binary-amd64/Packages.xz",
             "main/binary-arm64/Packages.xz",
+            "main/binary-amd64/Release",
             "main/i18n/Translation-en.bz2",
             "main/debian-installer/binary-amd64/Packages.gz",
             "contrib/debian-installer/binary-amd64/Packages.xz",
@@ -151,7 +151,7 @@ mod tests {
         let hashed = |folder: &str| format!("{folder}/by-hash/SHA256/{DIGEST}");
         let rest = [
             found("main/debian-installer/binary-amd64/Packages.gz", Lists::Installer, false),
-            found("contrib/debian-installer/binary-amd64/Packages.xz", Lists::Nothing, false),
+            found("contrib/debian-installer/binary-amd64/Packages.xz", Lists::Nothing, true),
             found("Release", Lists::Nothing, false),
             found("Release.gpg", Lists::Nothing, false),
             found("main/binary-amd64/Release", Lists::Nothing, true),

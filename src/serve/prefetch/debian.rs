@@ -73,7 +73,8 @@ async fn metadata(plan: &Plan, mirror: &Proxy) -> anyhow::Result<(Vec<Index>, Ve
         for SuiteFile { path, lists, optional } in files {
             match mirror.bring(id, &path).await {
                 Ok(Brought { file, .. }) => indexes.push(Index { mirror: id.clone(), lists, file }),
-                Err(error) if error.gone && optional => {}
+                // Offline nobody can say whether there is one.
+                Err(error) if optional && (error.gone || plan.offline) => {}
                 Err(error) => missing.push(error.to_string()),
             }
         }
