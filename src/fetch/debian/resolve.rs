@@ -17,7 +17,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use self::relation::{Alternative, groups};
 pub use self::{
@@ -153,6 +153,9 @@ struct Installing<'u> {
     /// Whether packages that come in bring what they recommend.
     recommends: bool,
     installed: HashMap<&'u str, usize>,
+    /// Those of the installed that were there before, or were asked for by name: apt sees them from the start, and prefers
+    /// them to the first alternative. Which of the others it sees in time depends on its order, which is not followed here.
+    firm: HashSet<&'u str>,
     /// Every file it took on the way.
     taken: BTreeSet<usize>,
     /// What has come in, but not yet what it needs; and whether what it recommends comes too.
@@ -162,8 +165,8 @@ struct Installing<'u> {
 
 impl<'u> Installing<'u> {
     fn new(universe: &'u Universe) -> Self {
-        let (installed, taken, queue, unmet) = Default::default();
-        Self { universe, world: World::Release, recommends: false, installed, taken, queue, unmet }
+        let (installed, firm, taken, queue, unmet) = Default::default();
+        Self { universe, world: World::Release, recommends: false, installed, firm, taken, queue, unmet }
     }
 
     /// The base system.
@@ -236,6 +239,7 @@ impl<'u> Installing<'u> {
         let found = self.universe.newest(&wanted, self.world).or_else(|| self.universe.provider(&wanted, self.world));
         if let Some(index) = found {
             self.take(index, self.recommends);
+            self.firm.insert(&self.universe.listed[index].name);
         }
         found.is_some()
     }
@@ -265,29 +269,37 @@ impl<'u> Installing<'u> {
                 }
             }
         }
+        self.firm = self.installed.keys().copied().collect();
     }
 
     /// Sees to it that one of the alternatives is there; whether one can be.
     fn fulfil(&mut self, group: &[Alternative<'_>]) -> bool {
-        if group.iter().any(|wanted| self.has(wanted)) {
+        if group.iter().any(|wanted| self.installed(wanted).any(|name| self.firm.contains(name))) {
             return true;
         }
-        let (universe, world) = (self.universe, self.world);
-        let found = |wanted| universe.newest(wanted, world).or_else(|| universe.provider(wanted, world));
-        let first = group.iter().find_map(found);
-        if let Some(index) = first {
-            self.take(index, self.recommends);
+        for wanted in group {
+            if self.installed(wanted).next().is_some() {
+                return true;
+            }
+            let (universe, world) = (self.universe, self.world);
+            if let Some(index) = universe.newest(wanted, world).or_else(|| universe.provider(wanted, world)) {
+                self.take(index, self.recommends);
+                return true;
+            }
         }
-        first.is_some()
+        false
     }
 
-    fn has(&self, wanted: &Alternative<'_>) -> bool {
+    /// The names of the installed packages that are what a relation wants, or provide it.
+    fn installed(&self, wanted: &Alternative<'_>) -> impl Iterator<Item = &'u str> {
         let universe = self.universe;
-        let itself = self.installed.get(wanted.name);
+        let itself = self.installed.get_key_value(wanted.name);
+        let itself = itself.filter(|(_, index)| wanted.takes(&universe.listed[**index].version)).map(|(name, _)| *name);
         let providers = universe.providers.get(wanted.name).into_iter().flatten();
-        let mut installed =
-            providers.filter(|&&index| self.installed.get(&*universe.listed[index].name) == Some(&index));
-        itself.is_some_and(|&index| wanted.takes(&universe.listed[index].version))
-            || installed.any(|&index| universe.provides(index, wanted))
+        let providers = providers.filter(|&&index| universe.provides(index, wanted));
+        let names = providers.map(|&index| (&*universe.listed[index].name, index));
+        itself
+            .into_iter()
+            .chain(names.filter(|(name, index)| self.installed.get(name) == Some(index)).map(|(name, _)| name))
     }
 }

@@ -74,6 +74,19 @@ fn of_alternatives_the_first_that_there_is_unless_another_is_installed() {
 }
 
 #[test]
+fn an_alternative_that_comes_at_the_same_time_does_not_keep_the_first_out() {
+    let release = [
+        stanza("a", "1", "Depends: second, d"),
+        stanza("d", "1", "Depends: first | second"),
+        stanza("first", "1", ""),
+        stanza("second", "1", ""),
+    ];
+    let taken = |asked: &[&str]| resolved(&release, &[], &packages(asked)).0;
+    assert_eq!(taken(&["a"]), ["a 1", "d 1", "first 1", "second 1"], "apt may see either of them first");
+    assert_eq!(taken(&["a", "second"]), ["a 1", "d 1", "second 1"], "asked for by name");
+}
+
+#[test]
 fn the_base_system_is_of_the_release_and_is_upgraded() {
     let release = [
         stanza("libc6", "2.36-9+deb12u9", "Priority: optional"),
