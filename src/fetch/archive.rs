@@ -9,8 +9,14 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::{
-    boot_set::Request, debian::DebianArchive, digest::Expected, level::Level, manifest::Stamp, openpgp::day,
-    rpm::InstallTree, store::Store,
+    boot_set::Request,
+    debian::{DebianArchive, SUITES},
+    digest::Expected,
+    level::Level,
+    manifest::Stamp,
+    openpgp::day,
+    rpm::InstallTree,
+    store::Store,
 };
 use crate::{distro::Source, model::Sha256Digest};
 
@@ -103,7 +109,10 @@ impl<'a> Archive<'a> {
         let Request { release, keyring, client, now, .. } = *request;
         match &release.tree {
             Some(tree) => Self::Tree(Box::new(InstallTree::new(request, tree, known, say))),
-            None => Self::Debian(Box::new(DebianArchive::new(release, keyring, client, now, store.clone(), known))),
+            None => {
+                let stores = (store.clone(), Store::at(request.folder.join(release.uid()).join(SUITES)));
+                Self::Debian(Box::new(DebianArchive::new(release, keyring, client, now, stores, known)))
+            }
         }
     }
 

@@ -30,6 +30,11 @@ impl Store {
         Ok(Self { folder })
     }
 
+    /// What another one keeps in `folder`, if anything, to read from.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Where the file of this digest is, if it is there.
     pub fn path(&self, sha256: Sha256Digest) -> PathBuf {
         self.folder.join(sha256.to_string())

@@ -8,6 +8,10 @@ use crate::{
     mirror::{Known, Ledger},
 };
 
+mod suites;
+
+pub use suites::SuiteLedger;
+
 /// The files of one run's install tree and repositories.
 pub struct RunLedger {
     /// Id of the main archive: of the others nothing is known.

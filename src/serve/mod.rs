@@ -38,6 +38,7 @@ pub use self::{
     callback::Unheard,
     desk::{Desk, Opened},
     handoff::{check as check_handoff, digest as handoff_digest},
+    ledger::SuiteLedger,
     login::{Login, takes_logins},
     on_done::{OnDone, Told},
     prefetch::{Ahead, Fetched, fetch},

@@ -7,7 +7,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{ledger::RunLedger, publish};
+use super::{
+    ledger::{RunLedger, SuiteLedger},
+    publish,
+};
 use crate::{
     distro::{Mirror, Release, address, treeinfo},
     fetch::{self, BootSet, PackageAt, Snapshot},
@@ -28,6 +31,10 @@ pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + 
     let (release, folder, now) = (&plan.release, plan.prefix.join("boot"), Timestamp::now());
     let keyring = fetch::keyring(&release.distro, &plan.extra_keys)?;
     let snapshots = take_snapshots(plan, &folder, client, now, say).await.map_err(fetch::with_remedy)?;
+    let (offline, boot) = (plan.offline, folder.as_path());
+    // Before the boot files, which the same lists of packages name.
+    let request = fetch::SuitesRequest { release, keyring: &keyring, folder: boot, client, offline, now };
+    let suites = fetch::Suites::take(&request, say).await.map_err(fetch::with_remedy)?;
     let packages = |repo: &str, name: &str| Ok(package(release, &snapshots, repo, name));
     let request = fetch::Request {
         release,
@@ -45,7 +52,7 @@ pub async fn bring(plan: &Plan, client: &reqwest::Client, say: &(dyn Fn(&str) + 
         _ => say(&format!("boot files are NOT signed: {}; --trust signed refuses that", files.provenance())),
     }
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
-        None => Arc::new(mirror::Unlisted),
+        None => Arc::new(SuiteLedger::new(suites)),
         Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots)?),
     };
     Ok(Supply { files, ledger })

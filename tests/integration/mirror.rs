@@ -9,4 +9,5 @@ mod faults;
 mod known;
 mod semantics;
 mod sharing;
+mod suites;
 mod upstream;

@@ -6,13 +6,14 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use jiff::Timestamp;
 use reqwest::Client;
 use url::Url;
 
 use super::{
     deb,
+    metadata::Suite,
     packages::{self, Package},
     release_file::ReleaseFile,
     sums,
@@ -22,18 +23,15 @@ use crate::{
     fetch::{
         archive::{Container, Content, Listing, Located, Outdated, Unpacked, Wanted},
         digest::Expected,
-        download::{self, DownloadError},
+        download::DownloadError,
         keyring::Keyring,
         level::Level,
         manifest::Stamp,
-        openpgp::{Signed, day},
+        openpgp::Signed,
         store::{Store, blocking},
     },
-    model::{Hinted, Sha256Digest},
+    model::Sha256Digest,
 };
-
-/// Debian's largest `InRelease` has 0.2 MB.
-const RELEASE_LIMIT: usize = 8 << 20;
 
 /// The newest stable release, by the archive's own word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,55 +56,10 @@ pub async fn newest_stable(
     now: Timestamp,
 ) -> anyhow::Result<Stable> {
     let debian = distro.archive.debian.as_ref().context("its description has no [archive.debian]")?;
-    let (release, _) = suite(client, mirror, &debian.stable, keyring, now).await?;
+    let (release, _) = Suite { client, mirror, name: &debian.stable, keyring, now }.signed().await?;
     let point = release.version.with_context(|| format!("suite {} of {mirror} has no version", debian.stable))?;
     let version = point.split('.').next().unwrap_or_default().to_owned();
     Ok(Stable { version, point, codename: release.codename })
-}
-
-/// A suite's metadata, verified: `InRelease`, or `Release` with `Release.gpg` where an archive has no `InRelease`.
-async fn suite(
-    client: &Client,
-    mirror: &Url,
-    name: &str,
-    keyring: &Keyring,
-    now: Timestamp,
-) -> anyhow::Result<(ReleaseFile, Signed)> {
-    let url = |file: &str| below(mirror, &format!("dists/{name}/{file}"));
-    let get = async |url: &Url| download::read(client, url, RELEASE_LIMIT).await;
-    let address = url("InRelease");
-    let signed = match get(&address).await {
-        Ok(message) => keyring.verify_cleartext(&message, now),
-        Err(DownloadError::Gone { .. }) => {
-            let text = get(&url("Release")).await.map_err(|error| not_an_archive(error, mirror, name))?;
-            let signature = get(&url("Release.gpg")).await.map_err(|error| not_an_archive(error, mirror, name))?;
-            keyring.verify_detached(&text, &signature, now)
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let signed = signed.with_context(|| format!("verifying {address}"))?;
-    let release = ReleaseFile::parse(&signed.text).with_context(|| format!("reading {address}"))?;
-    // SECURITY: the signature says that the text is Debian's, not that it is the one we asked for.
-    let is_it = release.codename == name || release.suite == name;
-    ensure!(is_it, "{address} is the metadata of {} ({}), not of {name}", release.codename, release.suite);
-    if let Some(until) = release.valid_until.filter(|&until| until < now) {
-        let what = format!("{address} was valid until {}: the mirror is not up to date", day(&until));
-        return Err(Hinted::new(what, "take another mirror (--mirror), and check this machine's clock").into());
-    }
-    Ok((release, signed))
-}
-
-fn not_an_archive(error: DownloadError, mirror: &Url, suite: &str) -> anyhow::Error {
-    match error {
-        DownloadError::Gone { .. } => {
-            let what = format!("{mirror} has no suite {suite}");
-            anyhow::Error::from(error).context(Hinted::new(
-                what,
-                "--mirror is the root of an archive, the folder that holds dists/ and pool/",
-            ))
-        }
-        error => error.into(),
-    }
 }
 
 /// One mirror of an archive during one run: each suite's metadata is fetched and each index read once.
@@ -114,6 +67,8 @@ pub struct DebianArchive<'a> {
     client: &'a Client,
     /// Where indexes are kept.
     store: Store,
+    /// Where [`super::Suites`] of this run keep theirs, which are not fetched twice.
+    suites: Store,
     release: &'a Release,
     keyring: &'a Keyring,
     now: Timestamp,
@@ -121,18 +76,19 @@ pub struct DebianArchive<'a> {
     known: BTreeMap<String, Stamp>,
     /// The packages that will be asked for, by codename.
     wanted: BTreeMap<&'a str, BTreeSet<String>>,
-    suites: HashMap<String, (ReleaseFile, Signed)>,
+    verified: HashMap<String, (ReleaseFile, Signed)>,
     packages: HashMap<String, HashMap<String, Package>>,
 }
 
 impl<'a> DebianArchive<'a> {
-    /// The main archive of a release, judged at `now`. `known` are its suites as they were last verified.
+    /// The main archive of a release, judged at `now`. `known` are its suites as they were last verified; `suites` is where the
+    /// suites of this run have their indexes.
     pub fn new(
         release: &'a Release,
         keyring: &'a Keyring,
         client: &'a Client,
         now: Timestamp,
-        store: Store,
+        (store, suites): (Store, Store),
         known: BTreeMap<String, Stamp>,
     ) -> Self {
         let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
@@ -141,8 +97,8 @@ impl<'a> DebianArchive<'a> {
                 wanted.entry(codename.as_str()).or_default().insert(package.clone());
             }
         }
-        let (suites, packages) = Default::default();
-        Self { client, store, release, keyring, now, known, wanted, suites, packages }
+        let (verified, packages) = Default::default();
+        Self { client, store, suites, release, keyring, now, known, wanted, verified, packages }
     }
 
     fn mirror(&self) -> &'a Url {
@@ -151,11 +107,12 @@ impl<'a> DebianArchive<'a> {
 
     async fn suite(&mut self, codename: &str) -> anyhow::Result<&ReleaseFile> {
         let mirror = self.mirror();
-        let slot = match self.suites.entry(codename.to_owned()) {
+        let asked = Suite { client: self.client, mirror, name: codename, keyring: self.keyring, now: self.now };
+        let slot = match self.verified.entry(codename.to_owned()) {
             hash_map::Entry::Occupied(slot) => return Ok(&slot.into_mut().0),
             hash_map::Entry::Vacant(slot) => slot,
         };
-        let (release, signed) = suite(self.client, mirror, codename, self.keyring, self.now).await?;
+        let (release, signed) = asked.signed().await?;
         // Another signer is another archive; its dates say nothing about this one's.
         let known = self.known.get(codename).filter(|known| known.signer == signed.signer);
         if let Some(known) = known.map(|known| known.date).filter(|&known| known > release.date) {
@@ -172,12 +129,12 @@ impl<'a> DebianArchive<'a> {
             date: release.date,
             signer: signed.signer.clone(),
         };
-        self.suites.iter().map(|(codename, suite)| (codename.clone(), stamp(suite))).collect()
+        self.verified.iter().map(|(codename, suite)| (codename.clone(), stamp(suite))).collect()
     }
 
     /// What vouches for the release, for people: `Debian 13.7, signed by …`.
     pub fn provenance(&self) -> String {
-        let main = self.suites.get(&self.release.codename).or_else(|| self.suites.values().next());
+        let main = self.verified.get(&self.release.codename).or_else(|| self.verified.values().next());
         let say = |(suite, signed): &(ReleaseFile, Signed)| {
             format!("{} {}, signed by {}", self.release.distro.name, suite.version_or_codename(), signed.signer)
         };
@@ -186,7 +143,7 @@ impl<'a> DebianArchive<'a> {
 
     /// Every digest that the suites of this run vouch for.
     pub fn digests(&self) -> HashSet<Sha256Digest> {
-        self.suites.values().flat_map(|(release, _)| release.digests()).collect()
+        self.verified.values().flat_map(|(release, _)| release.digests()).collect()
     }
 
     /// The index that lists `source`, if the suite has that index.
@@ -202,7 +159,7 @@ impl<'a> DebianArchive<'a> {
         let (suite, by_hash) = (release.version_or_codename().to_owned(), release.by_hash);
         let Some(expected) = release.file(&path) else { return Ok(None) };
         let Some(index) = self.index(codename, &path, expected, by_hash).await? else { return Ok(None) };
-        let vouched = format!("{} {suite} signed by {}", self.release.distro.name, self.suites[codename].1.signer);
+        let vouched = format!("{} {suite} signed by {}", self.release.distro.name, self.verified[codename].1.signer);
         match source {
             Source::Image { path: image, .. } => {
                 let sums = tokio::fs::read_to_string(&index).await.with_context(|| format!("reading {path}"))?;
@@ -264,6 +221,9 @@ impl<'a> DebianArchive<'a> {
         expected: Expected,
         by_hash: bool,
     ) -> anyhow::Result<Option<PathBuf>> {
+        if self.suites.holds(expected.sha256).await {
+            return Ok(Some(self.suites.path(expected.sha256)));
+        }
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         // Under its digest an index stays what it is when the mirror is updated between `InRelease` and here.
         let under_digest = by_hash.then(|| format!("{folder}/by-hash/SHA256/{}", expected.sha256));

@@ -3,12 +3,23 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, BufRead, BufReader, Read},
+    ops::ControlFlow,
 };
 
 use anyhow::{Context, ensure};
 use lzma_rust2::XzReader;
 
+use super::table::{Table, TableBuilder};
 use crate::fetch::{XZ_MEMORY_KIB, digest::Expected};
+
+/// How an index may be compressed, as the end of its name tells; best first.
+pub const FORMS: [&str; 4] = [".xz", ".zst", ".gz", ""];
+
+/// Memory a zstd stream may ask for, as a power of two: 128 MiB is what `zstd --ultra` needs at its highest level.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// A system call per 128 KiB, not per line.
+const BUFFER: usize = 128 * 1024;
 
 /// A decompressed index is at most this long: Debian's largest has 57 MB.
 const INDEX_LIMIT: u64 = 1 << 30;
@@ -31,33 +42,76 @@ pub struct Package {
 ///
 /// A suite has one version of a package per architecture; should an archive break that rule, its first one is taken.
 pub fn find(packages_xz: impl Read, wanted: &BTreeSet<String>) -> anyhow::Result<HashMap<String, Package>> {
-    let xz = XzReader::new_mem_limit(packages_xz, true, XZ_MEMORY_KIB);
-    find_in_text(BufReader::with_capacity(64 * 1024, xz.take(INDEX_LIMIT)), wanted)
+    find_in_text(unpack(packages_xz, ".xz")?, wanted)
 }
 
-fn find_in_text(mut text: impl BufRead, wanted: &BTreeSet<String>) -> anyhow::Result<HashMap<String, Package>> {
-    let (mut found, mut stanza, mut line) = (HashMap::new(), Stanza::default(), Vec::new());
-    while found.len() < wanted.len() {
+/// Every package of an index, compressed as `name` says. Blocking.
+///
+/// # Errors
+/// What cannot be unpacked or is no list of packages, a package without a SHA-256 digest or with a path that leaves the
+/// archive, two digests for one path.
+pub fn table(packages: impl Read, name: &str) -> anyhow::Result<Table> {
+    let mut table = TableBuilder::default();
+    stanzas(unpack(packages, name)?, |stanza| {
+        let Package { filename, expected, .. } = stanza.finish()?;
+        table.add(&filename, expected)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    table.finish()
+}
+
+/// The decompressor for an index of this name.
+fn unpack<'a>(packed: impl Read + 'a, name: &str) -> anyhow::Result<Box<dyn BufRead + 'a>> {
+    Ok(match name.rsplit_once('.').map(|(_, form)| form) {
+        Some("xz") => buffered(XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB)),
+        Some("gz") => buffered(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, packed))),
+        Some("zst") => {
+            let mut zstd = zstd::Decoder::with_buffer(BufReader::with_capacity(BUFFER, packed))?;
+            zstd.window_log_max(ZSTD_WINDOW_LOG)?;
+            buffered(zstd)
+        }
+        _ => buffered(packed),
+    })
+}
+
+fn buffered<'a>(reader: impl Read + 'a) -> Box<dyn BufRead + 'a> {
+    Box::new(BufReader::with_capacity(BUFFER, reader))
+}
+
+fn find_in_text(text: impl BufRead, wanted: &BTreeSet<String>) -> anyhow::Result<HashMap<String, Package>> {
+    let mut found = HashMap::new();
+    stanzas(text, |stanza| {
+        if wanted.contains(&stanza.package) && !found.contains_key(&stanza.package) {
+            let name = stanza.package.clone();
+            found.insert(name, stanza.finish()?);
+        }
+        Ok(if found.len() < wanted.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(found)
+}
+
+/// Gives each stanza of an index to `each`, until that has enough.
+fn stanzas(
+    mut text: impl BufRead,
+    mut each: impl FnMut(Stanza) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<()> {
+    let (mut stanza, mut line, mut total) = (Stanza::default(), Vec::new(), 0);
+    loop {
         line.clear();
-        let read = text.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line).context("unpacking the index")?;
-        ensure!(
-            line.ends_with(b"\n") || (read as u64) < LINE_LIMIT,
-            "a line of the index is longer than {LINE_LIMIT} bytes"
-        );
-        if line.trim_ascii().is_empty() {
-            let stanza = std::mem::take(&mut stanza);
-            if wanted.contains(&stanza.package) && !found.contains_key(&stanza.package) {
-                let name = stanza.package.clone();
-                found.insert(name, stanza.finish()?);
-            }
-            if read == 0 {
-                break;
-            }
-        } else {
+        let read = text.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line).context("unpacking the index")? as u64;
+        ensure!(line.ends_with(b"\n") || read < LINE_LIMIT, "a line of the index is longer than {LINE_LIMIT} bytes");
+        total += read;
+        ensure!(total <= INDEX_LIMIT, "the index unpacks to more than {INDEX_LIMIT} bytes");
+        if !line.trim_ascii().is_empty() {
             stanza.add(&line)?;
+            continue;
+        }
+        // Two blank lines in a row are nothing between them.
+        let enough = !stanza.is_empty() && each(std::mem::take(&mut stanza))?.is_break();
+        if enough || read == 0 {
+            return Ok(());
         }
     }
-    Ok(found)
 }
 
 /// The fields of a stanza that are used here, as they stand in it.
@@ -71,6 +125,10 @@ struct Stanza {
 }
 
 impl Stanza {
+    fn is_empty(&self) -> bool {
+        self.package.is_empty() && self.filename.is_empty()
+    }
+
     fn add(&mut self, line: &[u8]) -> io::Result<()> {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { return Ok(()) };
         let field = match &line[..colon] {
@@ -100,42 +158,4 @@ impl Stanza {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    fn stanza(name: &str, filename: &str) -> String {
-        format!(
-            "Package: {name}\nVersion: 1:2\nDescription: Package: not-a-field\n Package: nor-this\nFilename: {filename}\n\
-             Size: 7\nSHA256: {DIGEST}\n"
-        )
-    }
-
-    fn find_text(text: &str, wanted: &[&str]) -> anyhow::Result<HashMap<String, Package>> {
-        find_in_text(text.as_bytes(), &wanted.iter().map(|&name| name.to_owned()).collect())
-    }
-
-    #[test]
-    fn finds_wanted_stanzas_also_the_last_without_a_blank_line() -> anyhow::Result<()> {
-        let text = [stanza("a", "pool/a.deb"), stanza("b", "pool/b.deb"), stanza("c", "pool/c.deb")].join("\n");
-        let found = find_text(&text, &["a", "c", "missing", "not-a-field"])?;
-        let mut names: Vec<_> =
-            found.iter().map(|(name, package)| (name.as_str(), package.filename.as_str())).collect();
-        names.sort_unstable();
-        assert_eq!(names, [("a", "pool/a.deb"), ("c", "pool/c.deb")]);
-        let size = Some(7);
-        assert_eq!(found["a"].expected, Expected { size, sha256: DIGEST.parse()? });
-        Ok(())
-    }
-
-    #[test]
-    fn refuses_a_file_name_that_leaves_the_archive_and_lines_without_end() {
-        for filename in ["", "/etc/passwd", "pool/../../x", "./x"] {
-            assert!(find_text(&stanza("a", filename), &["a"]).is_err(), "{filename}");
-        }
-        let endless = "x".repeat(LINE_LIMIT as usize + 1);
-        assert!(find_text(&endless, &["a"]).is_err());
-        assert!(find(&b"not xz"[..], &BTreeSet::from(["a".into()])).is_err());
-    }
-}
+mod tests;

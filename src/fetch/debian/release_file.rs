@@ -24,6 +24,8 @@ pub struct ReleaseFile {
     pub valid_until: Option<Timestamp>,
     /// Whether indexes may be asked for by digest, which no mirror update can race with.
     pub by_hash: bool,
+    /// Whether packages for all architectures are listed apart from each architecture's own.
+    pub all_apart: bool,
     /// The suite's files by path below `dists/<suite>/`.
     files: HashMap<String, Expected>,
 }
@@ -45,6 +47,7 @@ impl ReleaseFile {
             }
         }
         let date = |name: &str| fields.get(name).map(|value| parse_date(value)).transpose();
+        let has = |name: &str, word| fields.get(name).is_some_and(|value| value.split(' ').any(|other| other == word));
         ensure!(!files.is_empty(), "it lists no file with a SHA-256 digest");
         Ok(Self {
             suite: fields.get("Suite").map_or_else(String::new, |suite| (*suite).to_owned()),
@@ -53,6 +56,7 @@ impl ReleaseFile {
             date: date("Date")?.context("it has no Date")?,
             valid_until: date("Valid-Until")?,
             by_hash: fields.get("Acquire-By-Hash") == Some(&"yes"),
+            all_apart: has("Architectures", "all") && !has("No-Support-for-Architecture-all", "Packages"),
             files,
         })
     }
@@ -60,6 +64,11 @@ impl ReleaseFile {
     /// What the file at `path` (below `dists/<suite>/`) has to be.
     pub fn file(&self, path: &str) -> Option<Expected> {
         self.files.get(path).copied()
+    }
+
+    /// Every listed file, by its path below `dists/<suite>/`.
+    pub fn files(&self) -> impl Iterator<Item = (&str, Expected)> {
+        self.files.iter().map(|(path, expected)| (path.as_str(), *expected))
     }
 
     /// The digests of all listed files.
@@ -113,6 +122,20 @@ SHA256:
         let packages = release.file("main/binary-amd64/Packages.xz").context("listed")?;
         assert_eq!(packages.size, Some(9_678_380), "the entry of SHA256, not of MD5Sum");
         assert_eq!(release.file("main/binary-arm64/Packages.xz"), None);
+        assert_eq!(release.files().collect::<Vec<_>>(), [("main/binary-amd64/Packages.xz", packages)]);
+        Ok(())
+    }
+
+    #[test]
+    fn packages_for_all_architectures_are_apart_only_where_clients_shall_look_there() -> anyhow::Result<()> {
+        for (fields, apart) in [
+            ("", false),
+            ("Architectures: amd64 arm64\n", false),
+            ("Architectures: all amd64\n", true),
+            ("Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n", false),
+        ] {
+            assert_eq!(ReleaseFile::parse(&format!("{fields}{TEXT}"))?.all_apart, apart, "{fields}");
+        }
         Ok(())
     }
 

@@ -1,13 +1,32 @@
-use crate::model::Sha256Digest;
+use super::table::{Table, TableBuilder};
+use crate::{fetch::digest::Expected, model::Sha256Digest};
 
 /// The digest of `path` in a `SHA256SUMS` file as `sha256sum` writes it (`digest`, two spaces or space and `*`, name).
 ///
 /// Debian's installer images are listed as `./netboot/…`; `path` is given without the `./`.
 pub fn find(sums: &str, path: &str) -> Option<Sha256Digest> {
-    sums.lines().find_map(|line| {
+    entries(sums).find_map(|(digest, name)| if name == path { digest.parse().ok() } else { None })
+}
+
+/// The files that a `SHA256SUMS` in `folder` lists.
+///
+/// # Errors
+/// When it has two digests for one file.
+pub fn table(sums: &str, folder: &str) -> anyhow::Result<Table> {
+    let mut table = TableBuilder::default();
+    for (digest, name) in entries(sums) {
+        if let Ok(sha256) = digest.parse() {
+            table.add(&format!("{folder}/{name}"), Expected { size: None, sha256 })?;
+        }
+    }
+    table.finish()
+}
+
+fn entries(sums: &str) -> impl Iterator<Item = (&str, &str)> {
+    sums.lines().filter_map(|line| {
         let (digest, name) = line.split_once(' ')?;
         let name = name.strip_prefix([' ', '*'])?;
-        if name.strip_prefix("./").unwrap_or(name) == path { digest.parse().ok() } else { None }
+        Some((digest, name.strip_prefix("./").unwrap_or(name)))
     })
 }
 
@@ -23,6 +42,9 @@ mod tests {
             let sums = format!("garbage\n{}\n", line.replace("{}", DIGEST));
             assert_eq!(find(&sums, "netboot/linux"), DIGEST.parse().ok(), "{line}");
             assert_eq!(find(&sums, "linux"), None, "a suffix is not the file");
+            let table = table(&sums, "images").expect("a table");
+            assert_eq!(table.find("images/netboot/linux").map(|linux| linux.sha256), DIGEST.parse().ok(), "{line}");
+            assert_eq!(table.len(), 1);
         }
         assert_eq!(find("zz  netboot/linux", "netboot/linux"), None);
     }

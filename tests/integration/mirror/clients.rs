@@ -18,7 +18,7 @@ use super::{
     upstream::{Act, file, found},
 };
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Whether a test can run; without what it needs it must not pass unnoticed where everything is meant to be there.
 pub fn can_run(needs: bool, what: &str) -> bool {
@@ -76,7 +76,7 @@ async fn curl_resumes_reads_ranges_and_notices_breaks() {
 }
 
 /// This machine's own Debian archive, as its APT is configured: the root of the archive and a release.
-async fn configured_archive() -> Option<(String, String)> {
+pub async fn configured_archive() -> Option<(String, String)> {
     let mut apt = Command::new("apt-get");
     let targets = apt.args(["indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)"]).output().await.ok()?;
     let targets = String::from_utf8(targets.stdout).ok()?;
@@ -88,12 +88,12 @@ async fn configured_archive() -> Option<(String, String)> {
 }
 
 /// APT with folders of its own: nothing of this machine's APT is read or changed.
-struct Apt {
+pub struct Apt {
     folder: PathBuf,
 }
 
 impl Apt {
-    fn new(folder: &Path, sources: &str) -> Self {
+    pub fn new(folder: &Path, sources: &str) -> Self {
         for below in ["etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists", "var/cache/apt/archives"] {
             fs::create_dir_all(folder.join(below)).expect("made");
         }
@@ -105,7 +105,7 @@ impl Apt {
         Self { folder: folder.to_owned() }
     }
 
-    async fn run(&self, args: &[&str]) {
+    pub async fn run(&self, args: &[&str]) {
         let apt = Command::new("apt-get")
             .args(args)
             .env("APT_CONFIG", self.folder.join("apt.conf"))

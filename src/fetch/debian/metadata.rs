@@ -1,0 +1,101 @@
+//! A suite's signed texts: fetched, and judged.
+
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use reqwest::Client;
+use url::Url;
+
+use super::release_file::ReleaseFile;
+use crate::{
+    distro::address::below,
+    fetch::{
+        download::{self, DownloadError},
+        keyring::Keyring,
+        openpgp::{Signed, day},
+    },
+    model::Hinted,
+};
+
+/// Debian's largest `InRelease` has 0.2 MB.
+const LIMIT: usize = 8 << 20;
+
+/// A suite on a mirror, and who may sign its metadata.
+#[derive(Clone, Copy)]
+pub struct Suite<'a> {
+    /// The client to fetch with.
+    pub client: &'a Client,
+    /// Root of the archive.
+    pub mirror: &'a Url,
+    /// Its folder below `dists/`.
+    pub name: &'a str,
+    /// Who may sign it.
+    pub keyring: &'a Keyring,
+    /// What signatures and their texts are judged by.
+    pub now: Timestamp,
+}
+
+impl Suite<'_> {
+    /// The address of a file of the suite.
+    pub fn url(&self, file: &str) -> Url {
+        below(self.mirror, &format!("dists/{}/{file}", self.name))
+    }
+
+    /// A small file of the suite, as the mirror has it.
+    pub async fn get(&self, file: &str) -> Result<Vec<u8>, DownloadError> {
+        download::read(self.client, &self.url(file), LIMIT).await
+    }
+
+    /// What `InRelease` says, or `Release` with `Release.gpg` where an archive has no `InRelease`.
+    pub async fn signed(&self) -> anyhow::Result<(ReleaseFile, Signed)> {
+        match self.get("InRelease").await {
+            Ok(message) => self.in_release(&message),
+            Err(DownloadError::Gone { .. }) => {
+                let text = self.get("Release").await.map_err(|error| self.not_there(error))?;
+                let signature = self.get("Release.gpg").await.map_err(|error| self.not_there(error))?;
+                self.release(&text, &signature)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Judges an `InRelease`.
+    pub fn in_release(&self, message: &[u8]) -> anyhow::Result<(ReleaseFile, Signed)> {
+        let address = self.url("InRelease");
+        let signed = self.keyring.verify_cleartext(message, self.now);
+        self.read(signed.with_context(|| format!("verifying {address}"))?, &address)
+    }
+
+    /// Judges a `Release` by its `Release.gpg`.
+    pub fn release(&self, text: &[u8], signature: &[u8]) -> anyhow::Result<(ReleaseFile, Signed)> {
+        let address = self.url("Release");
+        let signed = self.keyring.verify_detached(text, signature, self.now);
+        self.read(signed.with_context(|| format!("verifying {address}"))?, &address)
+    }
+
+    /// The error of a file without which this is no suite.
+    pub fn not_there(&self, error: DownloadError) -> anyhow::Error {
+        let Self { mirror, name, .. } = self;
+        match error {
+            DownloadError::Gone { .. } => {
+                let what = format!("{mirror} has no suite {name}");
+                anyhow::Error::from(error).context(Hinted::new(
+                    what,
+                    "--mirror is the root of an archive, the folder that holds dists/ and pool/",
+                ))
+            }
+            error => error.into(),
+        }
+    }
+
+    fn read(&self, signed: Signed, address: &Url) -> anyhow::Result<(ReleaseFile, Signed)> {
+        let release = ReleaseFile::parse(&signed.text).with_context(|| format!("reading {address}"))?;
+        // SECURITY: the signature says that the text is Debian's, not that it is the one we asked for.
+        let is_it = release.codename == self.name || release.suite == self.name;
+        ensure!(is_it, "{address} is the metadata of {} ({}), not of {}", release.codename, release.suite, self.name);
+        if let Some(until) = release.valid_until.filter(|&until| until < self.now) {
+            let what = format!("{address} was valid until {}: the mirror is not up to date", day(&until));
+            return Err(Hinted::new(what, "take another mirror (--mirror), and check this machine's clock").into());
+        }
+        Ok((release, signed))
+    }
+}

@@ -1,0 +1,482 @@
+//! The way to a state: what the mirror has today, and what was kept of an earlier day.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, fs,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::{FromStart, Index, Suite, SuitesRequest, list, parent};
+use crate::{
+    distro,
+    fetch::{
+        archive::Outdated,
+        debian::{SUITES, metadata, packages, release_file::ReleaseFile, table::Table},
+        digest::{Expected, of_bytes},
+        download::{self, DownloadError, replace},
+        manifest::Stamp,
+        openpgp::{Signed, day},
+        store::{Store, blocking},
+    },
+    model::{Hinted, Sha256Digest},
+};
+
+/// How long a mirror is given between `InRelease` and `Release`, when it is caught being updated.
+const UPDATE: Duration = Duration::from_secs(1);
+/// How long the archive of a further suite may take to say what it has, while nothing depends on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// From this on a list of packages is worth a line before it comes.
+const LONG: u64 = 1_000_000;
+
+/// `state.json`: what was taken last. Its files lie beside it under their digests, and are hashed again before they are used.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// By `<archive>/<suite>`; nothing where the archive did not have it.
+    suites: BTreeMap<String, Option<Kept>>,
+}
+
+/// A suite as it was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    taken: Timestamp,
+    in_release: Option<Sha256Digest>,
+    /// `Release` and `Release.gpg`.
+    release: Option<(Sha256Digest, Sha256Digest)>,
+    /// The signed texts: an older one by the same signer is not taken any more.
+    stamps: Vec<Stamp>,
+    /// Lists of packages by their path below the suite's folder.
+    lists: BTreeMap<String, Sha256Digest>,
+}
+
+impl Kept {
+    fn digests(&self) -> impl Iterator<Item = Sha256Digest> {
+        let pair = self.release.into_iter().flat_map(|(release, signature)| [release, signature]);
+        self.in_release.into_iter().chain(pair).chain(self.lists.values().copied())
+    }
+}
+
+/// A suite that was taken, and its packages.
+pub(super) struct Taken {
+    pub kept: Kept,
+    pub suite: Suite,
+    pub lists: Vec<(Index, Table)>,
+}
+
+/// Suites being taken.
+pub(super) struct Taking<'a> {
+    request: &'a SuitesRequest<'a>,
+    say: &'a (dyn Fn(&str) + Sync),
+    folder: PathBuf,
+    store: Store,
+    before: State,
+    /// Suites share files, such as a list without packages: two downloads of one digest would write to one file.
+    under_way: Mutex<HashMap<Sha256Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The signed files of a suite as they came, and what they say.
+#[derive(Default)]
+struct Fetched {
+    in_release: Option<(Vec<u8>, Text)>,
+    /// `Release` and `Release.gpg`.
+    release: Option<(Vec<u8>, Vec<u8>, Text)>,
+}
+
+type Text = (ReleaseFile, Signed);
+
+impl<'a> Taking<'a> {
+    /// Prepares the folder.
+    pub fn new(request: &'a SuitesRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        let folder = request.folder.join(request.release.uid()).join(SUITES);
+        let store = Store::open(folder.clone()).with_context(|| format!("preparing {}", folder.display()))?;
+        let path = folder.join("state.json");
+        let damaged = |error: &_| tracing::warn!("{} is damaged and ignored: {error}", path.display());
+        let read = fs::read(&path).ok();
+        let before = read.and_then(|bytes| serde_json::from_slice(&bytes).inspect_err(damaged).ok());
+        Ok(Self { request, say, folder, store, before: before.unwrap_or_default(), under_way: Mutex::default() })
+    }
+
+    /// A suite as it is today, or was; `None` when nothing is known of it.
+    pub async fn suite(&self, wanted: &distro::Suite<'_>, required: bool) -> anyhow::Result<Option<Taken>> {
+        let (name, known) = (&wanted.name, self.before.suites.get(&key(wanted)));
+        let before = known.and_then(Option::as_ref);
+        let taken = if self.request.offline {
+            match (before, known) {
+                (Some(before), _) => self.kept(wanted, before).await?,
+                (None, Some(_)) => return Ok(None),
+                (None, None) => None,
+            }
+            .ok_or_else(|| {
+                let what = format!("the cache {} lacks the state of the suite {name}", self.folder.display());
+                Hinted::new(what, "run once without --offline to fetch it")
+            })?
+        } else {
+            match self.fresh(wanted, before, required).await {
+                Ok(taken) => taken,
+                Err(error) if is_passing(&error) => match before {
+                    Some(before) => {
+                        let Some(taken) = self.kept(wanted, before).await? else { return Err(error) };
+                        (self.say)(&format!("using the state of {name} of {}: {error:#}", day(&before.taken)));
+                        taken
+                    }
+                    None if required => return Err(error),
+                    None => {
+                        (self.say)(&format!("nothing is known of the files of {name}: {error:#}"));
+                        return Ok(None);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+        };
+        (self.say)(&taken.summary());
+        for text in &taken.suite.texts {
+            if let Some(until) = text.valid_until.filter(|&until| until < self.request.now) {
+                let until = day(&until);
+                (self.say)(&format!("the state of {name} was valid until {until}: APT on the machines will refuse it"));
+            }
+        }
+        Ok(Some(taken))
+    }
+
+    /// Remembers what was taken, and removes what belongs neither to it nor to the state before, which an earlier run may still
+    /// serve.
+    pub fn keep<'t>(
+        &self,
+        taken: impl Iterator<Item = (&'t distro::Suite<'t>, &'t Option<Taken>)>,
+    ) -> anyhow::Result<()> {
+        let kept = |taken: &Option<Taken>| taken.as_ref().map(|taken| taken.kept.clone());
+        let state = State { suites: taken.map(|(wanted, taken)| (key(wanted), kept(taken))).collect() };
+        if self.request.offline {
+            return Ok(());
+        }
+        let path = self.folder.join("state.json");
+        replace(&path, &serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", path.display()))?;
+        let states = state.suites.values().chain(self.before.suites.values()).flatten();
+        let keep: Vec<_> = states.flat_map(Kept::digests).collect();
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| name.trim_end_matches(".part").parse::<Sha256Digest>().ok());
+            if digest.is_some_and(|digest| !keep.contains(&digest)) {
+                // What cannot be removed is only space lost.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// A suite on its mirror, judged at a moment.
+    fn at<'s>(&'s self, wanted: &'s distro::Suite<'_>, now: Timestamp) -> metadata::Suite<'s> {
+        let SuitesRequest { client, keyring, .. } = *self.request;
+        metadata::Suite { client, mirror: &wanted.mirror.url, name: &wanted.name, keyring, now }
+    }
+
+    /// The state that is right today.
+    async fn fresh(&self, wanted: &distro::Suite<'_>, before: Option<&Kept>, required: bool) -> anyhow::Result<Taken> {
+        let asking = self.signed(wanted);
+        let fetched = if required { asking.await } else { patiently(asking, wanted).await }?;
+        let mut kept = Kept {
+            taken: self.request.now,
+            in_release: None,
+            release: None,
+            stamps: Vec::new(),
+            lists: BTreeMap::new(),
+        };
+        for (release, signed) in fetched.texts() {
+            let stamp = Stamp {
+                version: release.version_or_codename().to_owned(),
+                date: release.date,
+                signer: signed.signer.clone(),
+            };
+            // Another signer is another archive; its dates say nothing about this one's.
+            let known = before.iter().flat_map(|before| &before.stamps).filter(|known| known.signer == stamp.signer);
+            if let Some(known) = known.map(|known| known.date).max().filter(|&known| known > stamp.date) {
+                let (what, mirror) = (format!("the metadata of {}", wanted.name), wanted.mirror.shown());
+                return Err(Outdated { what, mirror, offered: stamp.date, known }.into());
+            }
+            kept.stamps.push(stamp);
+        }
+        kept.lists = self.lists(wanted, &fetched.texts().map(|(release, _)| release).collect::<Vec<_>>()).await?;
+        if let Some((bytes, _)) = fetched.in_release {
+            kept.in_release = Some(self.store_signed(bytes).await?);
+        }
+        if let Some((text, signature, _)) = fetched.release {
+            kept.release = Some((self.store_signed(text).await?, self.store_signed(signature).await?));
+        }
+        self.read(wanted, kept).await
+    }
+
+    async fn store_signed(&self, bytes: Vec<u8>) -> anyhow::Result<Sha256Digest> {
+        let sha256 = of_bytes(&bytes);
+        let _alone = self.alone(sha256).await;
+        if self.store.holds(sha256).await { Ok(sha256) } else { self.store.keep(bytes).await }
+    }
+
+    /// The signed files, which belong together.
+    async fn signed(&self, wanted: &distro::Suite<'_>) -> anyhow::Result<Fetched> {
+        let suite = self.at(wanted, self.request.now);
+        let mut second_look = false;
+        loop {
+            let (in_release, text, signature) =
+                tokio::join!(suite.get("InRelease"), suite.get("Release"), suite.get("Release.gpg"));
+            let in_release = match in_release {
+                Ok(bytes) => {
+                    let judged = suite.in_release(&bytes)?;
+                    Some((bytes, judged))
+                }
+                Err(DownloadError::Gone { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let pair = match (text, signature) {
+                (Ok(text), Ok(signature)) => suite.release(&text, &signature).map(|judged| (text, signature, judged)),
+                (Err(error), _) | (_, Err(error)) => Err(suite.not_there(error)),
+            };
+            let Some(in_release) = in_release else {
+                return Ok(Fetched { in_release: None, release: Some(pair?) });
+            };
+            let why = match pair {
+                Ok(pair) if belong_together(&in_release.1, &pair.2) => {
+                    return Ok(Fetched { in_release: Some(in_release), release: Some(pair) });
+                }
+                Ok((_, _, (release, _))) => {
+                    format!("it is of {}, InRelease of {}", release.date, in_release.1.0.date)
+                }
+                // An archive may do without.
+                Err(error) if is_gone(&error) => return Ok(Fetched { in_release: Some(in_release), release: None }),
+                Err(error) => format!("{error:#}"),
+            };
+            if second_look {
+                (self.say)(&format!("Release of {} is not served: {why}", wanted.name));
+                return Ok(Fetched { in_release: Some(in_release), release: None });
+            }
+            second_look = true;
+            tokio::time::sleep(UPDATE).await;
+        }
+    }
+
+    /// Brings the lists of packages that an installation uses into the store.
+    async fn lists(
+        &self,
+        wanted: &distro::Suite<'_>,
+        texts: &[&ReleaseFile],
+    ) -> anyhow::Result<BTreeMap<String, Sha256Digest>> {
+        let release = self.request.release;
+        let all = texts.iter().any(|text| text.all_apart).then_some("all");
+        let arches = || [release.arch_name.as_str()].into_iter().chain(all);
+        let mut paths = Vec::new();
+        for component in release.components() {
+            let folders = arches().map(|arch| format!("{component}/binary-{arch}"));
+            for folder in folders.chain([format!("{component}/debian-installer/binary-{}", release.arch_name)]) {
+                let forms = packages::FORMS.iter().map(|form| format!("{folder}/Packages{form}"));
+                paths.extend(forms.into_iter().find(|path| texts.iter().any(|text| text.file(path).is_some())));
+            }
+        }
+        let brought = paths.into_iter().map(async |path| {
+            let list =
+                self.list(wanted, texts, &path).await.with_context(|| format!("fetching {path} of {}", wanted.name));
+            anyhow::Ok(list?.map(|sha256| (path, sha256)))
+        });
+        Ok(try_join_all(brought).await?.into_iter().flatten().collect())
+    }
+
+    /// Brings one of them; `None` when the mirror does not have it.
+    async fn list(
+        &self,
+        wanted: &distro::Suite<'_>,
+        texts: &[&ReleaseFile],
+        path: &str,
+    ) -> anyhow::Result<Option<Sha256Digest>> {
+        let (suite, client) = (self.at(wanted, self.request.now), self.request.client);
+        let mut right: Vec<(Expected, bool)> =
+            texts.iter().filter_map(|text| Some((text.file(path)?, text.by_hash))).collect();
+        right.dedup_by_key(|(expected, _)| expected.sha256);
+        // Two signers, two contents: it is the one that the mirror has by this name.
+        if right.len() > 1 {
+            let limit = right.iter().filter_map(|(expected, _)| expected.size).max().unwrap_or_default();
+            let limit = usize::try_from(limit).context("it is longer than this machine's memory")?;
+            match download::read(client, &suite.url(path), limit).await {
+                Ok(bytes) => {
+                    let sha256 = of_bytes(&bytes);
+                    if right.iter().any(|(expected, _)| expected.sha256 == sha256) {
+                        return self.store_signed(bytes).await.map(Some);
+                    }
+                }
+                Err(DownloadError::Gone { .. } | DownloadError::WrongSize { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (expected, by_hash) in right {
+            let _alone = self.alone(expected.sha256).await;
+            if expected.size.is_some_and(|size| size >= LONG) && !self.store.holds(expected.sha256).await {
+                (self.say)(&format!("fetching the list of packages of {} ({})", wanted.name, parent(path)));
+            }
+            // Under its digest a list stays what it is when the mirror is updated between `InRelease` and here.
+            let under_digest = by_hash.then(|| format!("{}/by-hash/SHA256/{}", parent(path), expected.sha256));
+            for path in under_digest.iter().map(String::as_str).chain([path]) {
+                match self.store.fetch(client, suite.url(path), expected, &mut |_, _| {}).await {
+                    Ok(_) => return Ok(Some(expected.sha256)),
+                    Err(DownloadError::Gone { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until nobody else brings the file of this digest.
+    async fn alone(&self, sha256: Sha256Digest) -> tokio::sync::OwnedMutexGuard<()> {
+        let one = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(under_way.entry(sha256).or_default())
+        };
+        one.lock_owned().await
+    }
+
+    /// A state that was taken before, if its files are still what they were.
+    async fn kept(&self, wanted: &distro::Suite<'_>, kept: &Kept) -> anyhow::Result<Option<Taken>> {
+        for sha256 in kept.digests() {
+            let _alone = self.alone(sha256).await;
+            if !self.store.holds(sha256).await {
+                return Ok(None);
+            }
+        }
+        let taken = self.read(wanted, kept.clone()).await;
+        taken.map(Some).with_context(|| format!("reading the kept state of {}", wanted.name))
+    }
+
+    /// Reads a state whose files are in the store.
+    async fn read(&self, wanted: &distro::Suite<'_>, kept: Kept) -> anyhow::Result<Taken> {
+        let file = |sha256: Sha256Digest| {
+            let path = self.store.path(sha256);
+            fs::read(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        // What was good when it was taken is what it was; how old it is the operator is told.
+        let suite = self.at(wanted, kept.taken);
+        let mut texts = Vec::new();
+        let mut named = Vec::new();
+        if let Some(sha256) = kept.in_release {
+            texts.push(suite.in_release(&file(sha256)?)?.0);
+            named.push(("InRelease", sha256));
+        }
+        if let Some((release, signature)) = kept.release {
+            texts.push(suite.release(&file(release)?, &file(signature)?)?.0);
+            named.extend([("Release", release), ("Release.gpg", signature)]);
+        }
+        let mut files = chosen(&texts, &kept.lists);
+        files.extend(named.into_iter().map(|(name, sha256)| (name.to_owned(), Expected { size: None, sha256 })));
+        let lists = kept.lists.iter().map(async |(path, sha256)| {
+            let index = index(wanted, path, self.store.path(*sha256)).context("a list that was asked for")?;
+            let (from, name, folder) = (index.path.clone(), index.name.clone(), parent(path).to_owned());
+            let table = blocking(move || list(&mut FromStart { file: &fs::File::open(from)?, at: 0 }, &name, &folder));
+            anyhow::Ok((index, table.await.with_context(|| format!("reading {path} of {}", wanted.name))?))
+        });
+        let lists = try_join_all(lists).await?;
+        let suite = Suite {
+            mirror: wanted.mirror.id.clone(),
+            name: wanted.name.clone(),
+            alias: texts.first().map_or_else(String::new, |text| text.suite.clone()),
+            texts,
+            files,
+            here: kept.digests().map(|sha256| (sha256, self.store.path(sha256))).collect(),
+        };
+        Ok(Taken { kept, suite, lists })
+    }
+}
+
+impl Fetched {
+    /// What they say, `InRelease` first.
+    fn texts(&self) -> impl Iterator<Item = &Text> {
+        let in_release = self.in_release.iter().map(|(_, text)| text);
+        in_release.chain(self.release.iter().map(|(_, _, text)| text))
+    }
+}
+
+impl Taken {
+    /// One line for the operator.
+    fn summary(&self) -> String {
+        let packages: usize = self.lists.iter().map(|(_, table)| table.len()).sum();
+        let mut stamps = self.kept.stamps.iter();
+        let first = stamps.next().map(|stamp| (day(&stamp.date), stamp.signer.as_str())).unwrap_or_default();
+        let other = stamps.find(|stamp| stamp.signer != first.1);
+        let other = other.map(|stamp| format!(" (its Release by {})", stamp.signer)).unwrap_or_default();
+        let (name, packages, (date, signer)) = (&self.suite.name, Grouped(packages), first);
+        format!("suite {name} of {date}: {packages} packages, signed by {signer}{other}")
+    }
+}
+
+/// What each listed file has to be. Where two texts differ about one, the text is right whose list of packages the mirror has in
+/// the same folder, else `InRelease`.
+fn chosen(texts: &[ReleaseFile], lists: &BTreeMap<String, Sha256Digest>) -> HashMap<String, Expected> {
+    let mut files = HashMap::new();
+    for text in texts {
+        let has = |path: &str, sha256| text.file(path).is_some_and(|expected| expected.sha256 == sha256);
+        let theirs = lists.iter().filter(|(path, sha256)| has(path, **sha256));
+        let folders: Vec<_> = theirs.map(|(path, _)| parent(path)).collect();
+        for (path, expected) in text.files() {
+            if !files.contains_key(path) || folders.contains(&parent(path)) {
+                files.insert(path.to_owned(), expected);
+            }
+        }
+    }
+    files
+}
+
+/// `Release` says the same as `InRelease`, or somebody else signed it.
+fn belong_together((in_release, by): &Text, (release, other): &Text) -> bool {
+    in_release.date == release.date || by.signer != other.signer
+}
+
+/// The list of packages at a path below a suite's folder: `<component>/[debian-installer/]binary-<arch>/<name>`.
+fn index(wanted: &distro::Suite<'_>, path: &str, file: PathBuf) -> Option<Index> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let (before, arch) = folder.rsplit_once("/binary-")?;
+    let (component, installer) = match before.strip_suffix("/debian-installer") {
+        Some(component) => (component, true),
+        None => (before, false),
+    };
+    let [suite, component, arch, name] = [&wanted.name, component, arch, name].map(str::to_owned);
+    Some(Index { mirror: wanted.mirror.id.clone(), suite, component, arch, installer, name, path: file })
+}
+
+fn key(wanted: &distro::Suite<'_>) -> String {
+    format!("{}/{}", wanted.mirror.id, wanted.name)
+}
+
+/// Whether an error means only that nothing newer can be learnt.
+fn is_passing(error: &anyhow::Error) -> bool {
+    is_gone(error)
+        || matches!(error.downcast_ref(), Some(DownloadError::Unreachable { .. }))
+        || error.downcast_ref::<Outdated>().is_some()
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(DownloadError::Gone { .. }))
+}
+
+async fn patiently(
+    asking: impl Future<Output = anyhow::Result<Fetched>>,
+    wanted: &distro::Suite<'_>,
+) -> anyhow::Result<Fetched> {
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| {
+        let source = anyhow::anyhow!("it did not answer within {} seconds", PATIENCE.as_secs());
+        Err(DownloadError::Unreachable { url: wanted.mirror.shown(), source }.into())
+    })
+}
+
+/// A number with its thousands apart: `63,440`.
+struct Grouped(usize);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            number @ ..1000 => write!(f, "{number}"),
+            number => write!(f, "{},{:03}", Grouped(number / 1000), number % 1000),
+        }
+    }
+}
