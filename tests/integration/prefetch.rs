@@ -1,14 +1,11 @@
 //! `provisioner fetch`, as its users start it, and what an offline run then has: real sockets, a small signed archive.
 
-#[path = "../fixtures/archive.rs"]
-mod archive;
-
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use assert_cmd::cargo::CommandCargoExt;
 use jiff::Timestamp;
 
-use self::archive::{Deb, Fault, FaultyServer, MiniArchive, TestKey};
+use super::fetch::archive::{Deb, Fault, FaultyServer, MiniArchive, TestKey};
 use super::mirror::bench::{Got, open, receive, recorder, request};
 
 const SHIM: &str = "usr/lib/shim/shimx64.efi.signed";

@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_field_is_read_as_groups_of_alternatives() {
         let field = "libc6 (>= 2.36), perl:any, a [amd64] <!nocheck> | b (<< 1:2~), ";
-        let parsed: Vec<_> = groups(field).map(|group| group.iter().map(|a| (a.name, a.version)).collect()).collect();
+        let parsed: Vec<_> =
+            groups(field).map(|group| group.iter().map(|a| (a.name, a.version)).collect::<Vec<_>>()).collect();
         let expected: [Vec<_>; 3] = [
             vec![("libc6", Some((">=", "2.36")))],
             vec![("perl", None)],
