@@ -49,6 +49,8 @@ pub enum Verb {
     /// Print what a machine would be sent, and nothing else
     #[command(subcommand)]
     Render(Render),
+    /// Bring what machines will ask for into the cache, for --offline
+    Fetch(FetchFlags),
     /// Install a throw-away virtual machine the same way
     Rehearse(RehearseFlags),
     /// What is kept for later: how much, whether it is sound, what may go
@@ -100,6 +102,16 @@ pub struct LoaderFlags {
     /// Firmware of the machine
     #[arg(long, value_enum, default_value_t = FirmwareArg::Uefi)]
     pub firmware: FirmwareArg,
+    #[command(flatten)]
+    pub verb: VerbFlags,
+}
+
+/// `fetch`
+#[derive(Debug, Args)]
+pub struct FetchFlags {
+    /// Only what machines boot from, no packages
+    #[arg(long)]
+    pub boot_files_only: bool,
     #[command(flatten)]
     pub verb: VerbFlags,
 }
@@ -181,7 +193,9 @@ impl Cli {
             None => &self.plan,
             Some(Verb::Plan(verb) | Verb::Render(Render::Answers(verb))) => &verb.plan,
             Some(
-                Verb::Render(Render::Loader(LoaderFlags { verb, .. })) | Verb::Rehearse(RehearseFlags { verb, .. }),
+                Verb::Render(Render::Loader(LoaderFlags { verb, .. }))
+                | Verb::Fetch(FetchFlags { verb, .. })
+                | Verb::Rehearse(RehearseFlags { verb, .. }),
             ) => &verb.plan,
             Some(Verb::Cache(verb)) => return verb.prefix(),
             Some(Verb::Templates(Templates::Export(flags))) => return Some(&flags.folder),

@@ -2,6 +2,7 @@
 
 mod cache;
 mod console;
+mod fetch;
 mod flags;
 mod local;
 mod passphrase;
@@ -80,6 +81,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Verb::Render(Render::Loader(flags))) => {
             console::init_log(&flags.verb.log);
             render::loader(flags).await
+        }
+        Some(Verb::Fetch(flags)) => {
+            console::init_log(&flags.verb.log);
+            fetch::run(flags).await
         }
         Some(Verb::Rehearse(flags)) => {
             console::init_log(&flags.verb.log);

@@ -45,6 +45,9 @@ pub struct Distro {
     pub reserved_users: Vec<String>,
     /// Sets of packages by the name that `--flavour` takes.
     pub flavours: BTreeMap<String, FlavourData>,
+    /// What an installation downloads besides what its answers name; nothing where a family's answers name all of it.
+    #[serde(default)]
+    pub prefetch: PrefetchData,
     /// What a rehearsal adds.
     pub rehearse: RehearseData,
     /// Known releases, newest stable first.
@@ -82,6 +85,36 @@ pub struct FlavourData {
     /// The install tree that has it, where a family has several: `Server`.
     #[serde(default)]
     pub variant: String,
+}
+
+/// What an installation downloads besides what its answers name. Packages that a release does not have are passed over.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefetchData {
+    /// The components whose lists of its own packages the installer reads, besides those that it takes any from.
+    #[serde(default)]
+    pub listed_components: Vec<String>,
+    /// Packages of the base system, besides those that the archive marks as required or important.
+    #[serde(default)]
+    pub base: Vec<String>,
+    /// What the installer adds on every machine.
+    #[serde(default)]
+    pub system: Vec<String>,
+    /// What it adds without what that recommends.
+    #[serde(default)]
+    pub system_alone: Vec<String>,
+    /// What it adds for a layout of the disk, by the layout's name.
+    #[serde(default)]
+    pub layouts: BTreeMap<String, Vec<String>>,
+    /// What it adds for an encrypted disk.
+    #[serde(default)]
+    pub encrypted: Vec<String>,
+    /// What it adds on an architecture, such as the boot loaders of every firmware.
+    #[serde(default)]
+    pub arches: BTreeMap<Arch, Vec<String>>,
+    /// Names of the tasks of languages, by `de` or `pt_BR`.
+    #[serde(default)]
+    pub languages: BTreeMap<String, String>,
 }
 
 /// What a rehearsal adds to an installation.

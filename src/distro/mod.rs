@@ -22,7 +22,7 @@ pub use answers::{AnswerContext, answer_files, answers, kernel_args};
 pub use catalogue::Catalogue;
 pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
-    RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
+    PrefetchData, RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
 pub use release::{Artifact, Checksum, Disc, Loader, Mirror, Release, Repo, Source};
 pub use suites::Suite;

@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    fs::File,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -52,6 +53,14 @@ pub(super) struct Flights {
 /// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
 type Name = (String, Option<Sha256Digest>);
 
+/// A file that is in the store.
+pub(super) struct Kept {
+    pub file: Arc<File>,
+    pub length: u64,
+    /// Whether these bytes were there before they were asked for.
+    pub was_here: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Checked {
     at: Instant,
@@ -92,6 +101,36 @@ impl Flights {
             Some(content) => entity.vouched(content.sha256),
             None => entity,
         })
+    }
+
+    /// Sees to it that the file is in the store, and waits until it is.
+    pub async fn keep(self: &Arc<Self>, wanted: Wanted) -> Result<Kept, Refusal> {
+        let before = self.stored(&wanted).await?.map(|stored| stored.identity);
+        let name = (wanted.key.clone(), wanted.content.map(|content| content.sha256));
+        self.find(wanted.clone()).await?;
+        let flight = lock(&self.under_way).get(&name).cloned();
+        if let Some(mut flight) = flight {
+            // Its end closes the channel, after the verdict and after it left the list.
+            while flight.changed().await.is_ok() {}
+        }
+        let right = |stored: &Stored| {
+            wanted.content.is_none_or(|right| self.seen.digest(&wanted.key, &stored.identity) == Some(right.sha256))
+        };
+        match self.stored(&wanted).await?.filter(right) {
+            Some(Stored { entity, identity, .. }) => Ok(Kept {
+                file: Arc::clone(entity.file()),
+                length: entity.length.unwrap_or_default(),
+                was_here: before == Some(identity),
+            }),
+            None => Err(Refusal::unkept(&wanted)),
+        }
+    }
+
+    /// Whether the file is in the store, as far as its length tells.
+    pub async fn has(&self, wanted: &Wanted) -> Result<bool, Refusal> {
+        let size = wanted.content.and_then(|content| content.size);
+        let stored = self.stored(wanted).await?;
+        Ok(stored.is_some_and(|stored| size.is_none() || stored.entity.length == size))
     }
 
     /// The stored file, if neither upstream need be asked about it nor its bytes be looked at.

@@ -33,6 +33,7 @@ mod here;
 mod immutable;
 mod layout;
 mod ledger;
+mod prefetch;
 mod refusal;
 mod room;
 mod rotation;
@@ -74,6 +75,7 @@ use self::{
 pub use self::{
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
+    prefetch::{Brought, NotBrought},
     stock::{Stock, StockFile},
 };
 use crate::{distro::Mirror, fetch::Client, model::Expected};
@@ -199,17 +201,26 @@ impl Proxy {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Refusal::method());
         }
+        match self.place(mirror, route)? {
+            Place::Here(file) => self.open_here(file, route.path.clone()).await,
+            Place::Upstream(wanted) => self.0.flights.find(wanted).await,
+        }
+    }
+
+    /// Where the file is or comes from, by what is known of it.
+    fn place(&self, mirror: &Mirror, route: &Route) -> Result<Place, Refusal> {
         let content = match self.0.ledger.look_up(&mirror.id, &route.path) {
             Known::Nothing => route.promised.map(|sha256| Expected { size: None, sha256 }),
             Known::Content(content) => Some(content),
-            Known::Here(file) => {
-                let name = route.path.clone();
-                let opened = spawn_blocking(move || here::open(&file, &name)).await.context("opening a boot file");
-                return opened.and_then(|opened| opened).map_err(|error| Refusal::store(&error));
-            }
+            Known::Here(file) => return Ok(Place::Here(file)),
             Known::Refused(reason) => return Err(Refusal::unlisted(&mirror.id, &route.path, reason)),
         };
-        self.0.flights.find(Wanted::new(mirror, route, content)).await
+        Ok(Place::Upstream(Wanted::new(mirror, route, content)))
+    }
+
+    async fn open_here(&self, file: PathBuf, name: String) -> Outcome {
+        let opened = spawn_blocking(move || here::open(&file, &name)).await.context("opening a boot file");
+        opened.and_then(|opened| opened).map_err(|error| Refusal::store(&error))
     }
 
     fn give(&self, method: &Method, request: &HeaderMap, entity: &Entity, receipt: Receipt) -> Response {
@@ -233,6 +244,12 @@ impl Served {
     fn of(mirror: &str, path: &str) -> Self {
         Self { mirror: mirror.to_owned(), path: path.to_owned(), bytes: 0, complete: false, verified: false, status: 0 }
     }
+}
+
+/// Where a file is or comes from.
+enum Place {
+    Here(PathBuf),
+    Upstream(Wanted),
 }
 
 /// Reports a response when it is dropped: whatever ends a body, hyper drops it.

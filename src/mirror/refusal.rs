@@ -39,6 +39,12 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
+    /// It broke on the way, or came and could not be kept; the log has the reason.
+    pub fn unkept(wanted: &Wanted) -> Self {
+        let text = format!("{} did not arrive in the cache; the log says why", wanted.key);
+        Self::new(StatusCode::BAD_GATEWAY, text)
+    }
+
     /// Upstream did not give it. Only upstream's own 404 is one, where there are several that of them all.
     pub fn upstream(failure: &Failure) -> Self {
         let status = match failure.trouble {

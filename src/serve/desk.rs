@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::{
     callback::{self, Unheard},
     handoff::{self, Code},
+    installs::Installs,
     known_hosts::KnownHosts,
     tally::Tally,
 };
@@ -178,9 +179,20 @@ impl Desk {
             }
             _ => {}
         }
+        if event == EventKind::Installed {
+            self.learn(mac);
+        }
         self.registry.record_change(mac, event);
         self.known_hosts.keep(&self.registry.machines());
         Ok(())
+    }
+
+    /// Keeps which packages an installation took, for `provisioner fetch`.
+    fn learn(&self, mac: Mac) {
+        let Some((taken, whole)) = self.packages.taken(mac) else { return };
+        let path = Installs::path(&self.plan);
+        Installs::learn(&path, &self.plan.recipe, taken, whole)
+            .unwrap_or_else(|error| tracing::warn!("writing {}: {error}", path.display()));
     }
 
     /// The mirror has answered: packages are counted, and one that a machine cannot have is told of. Installers stop there,
@@ -196,7 +208,7 @@ impl Desk {
             self.registry.record_change(mac, EventKind::Refused { file, status: served.status });
         } else if served.complete
             && served.status == 200
-            && let Some(event) = self.packages.add(mac, served.bytes)
+            && let Some(event) = self.packages.add(mac, format!("{}/{}", served.mirror, served.path), served.bytes)
         {
             self.registry.record(mac, event);
         }

@@ -8,12 +8,14 @@ mod callback;
 mod desk;
 mod handoff;
 mod host_keys;
+mod installs;
 mod job;
 mod known_hosts;
 mod ledger;
 mod link;
 mod login;
 mod on_done;
+mod prefetch;
 mod publish;
 mod secret;
 mod signals;
@@ -39,6 +41,7 @@ pub use self::{
     ledger::SuiteLedger,
     login::{Login, takes_logins},
     on_done::{OnDone, Told},
+    prefetch::{Ahead, Fetched, fetch},
     signals::Signals,
 };
 use crate::{
@@ -95,8 +98,11 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     let Supply { files, ledger } = supply::bring(&plan, &client, say).await?;
     let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
     let registry = Registry::open(&plan.journal)?;
-    let desk = Arc::new(Desk::new(plan.clone(), files, registry.clone(), secret, interface.mac)?);
+    let desk = Arc::new(Desk::new(plan.clone(), files.clone(), registry.clone(), secret, interface.mac)?);
     let servers = Servers::new(&plan, &place, desk, client, ledger)?;
+    if plan.offline {
+        prefetch::report(&plan, &files, &servers.mirror, say).await;
+    }
     let bound = servers.bind()?;
 
     let network = setup::apply(&place, &tools, &interface, &changes, &record)?;
@@ -148,6 +154,26 @@ fn create(prefix: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// The mirror of a plan's archives.
+fn open_mirror(
+    plan: &Plan,
+    client: fetch::Client,
+    ledger: Arc<dyn mirror::Ledger>,
+    on_served: mirror::OnServed,
+) -> anyhow::Result<mirror::Proxy> {
+    mirror::Proxy::open(mirror::Config {
+        mirrors: plan.release.mirrors.clone(),
+        ledger,
+        immutable: (&*plan.release.distro).into(),
+        folder: plan.prefix.join("mirror"),
+        limit: plan.cache_size.map(|size| size.0),
+        client,
+        offline: plan.offline,
+        upstream: tokio::runtime::Handle::current(),
+        on_served,
+    })
+}
+
 /// The three servers and what each needs to be bound, and bound again.
 struct Servers {
     place: Place,
@@ -174,17 +200,8 @@ impl Servers {
         ledger: Arc<dyn mirror::Ledger>,
     ) -> anyhow::Result<Self> {
         let counting = Arc::clone(&desk);
-        let mirror = mirror::Proxy::open(mirror::Config {
-            mirrors: plan.release.mirrors.clone(),
-            ledger,
-            immutable: (&*plan.release.distro).into(),
-            folder: plan.prefix.join("mirror"),
-            limit: plan.cache_size.map(|size| size.0),
-            client,
-            offline: plan.offline,
-            upstream: tokio::runtime::Handle::current(),
-            on_served: Arc::new(move |client, served: &mirror::Served| counting.mirrored(client, served)),
-        })?;
+        let on_served = Arc::new(move |client, served: &mirror::Served| counting.mirrored(client, served));
+        let mirror = open_mirror(plan, client, ledger, on_served)?;
         let interface = Some(plan.interface.clone());
         let server = plan.network.router;
         let reservation = plan.host.mac.zip(plan.host.address);

@@ -3,27 +3,33 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use super::installs::Packages;
 use crate::model::{EventKind, Mac};
 
 /// Every how many packages the operator is told: often enough to see that it moves, seldom enough to read.
 const STEP: u64 = 50;
 
-/// Counts the packages that each machine fetches through the mirror.
+/// The packages that each machine fetches through the mirror.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<HashMap<Mac, Count>>);
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Count {
     count: u64,
     bytes: u64,
     told: u64,
+    /// Which, as `<archive>/<path>`.
+    taken: Packages,
+    /// Whether this run saw the installation from its start.
+    whole: bool,
 }
 
 impl Tally {
-    /// One more package; an event when it is time for one.
-    pub fn add(&self, mac: Mac, bytes: u64) -> Option<EventKind> {
+    /// One more package, and its bytes; an event when it is time for one.
+    pub fn add(&self, mac: Mac, package: String, bytes: u64) -> Option<EventKind> {
         let mut counts = self.counts();
         let count = counts.entry(mac).or_default();
+        count.taken.insert(package);
         count.count += 1;
         count.bytes += bytes;
         (count.count >= count.told + STEP).then(|| count.tell())
@@ -38,7 +44,14 @@ impl Tally {
 
     /// A new installation begins.
     pub fn restart(&self, mac: Mac) {
-        self.counts().remove(&mac);
+        self.counts().insert(mac, Count { whole: true, ..Count::default() });
+    }
+
+    /// What an installation that has ended took, and whether that is all of it. Told once.
+    pub fn taken(&self, mac: Mac) -> Option<(Packages, bool)> {
+        let mut counts = self.counts();
+        let count = counts.get_mut(&mac).filter(|count| !count.taken.is_empty())?;
+        Some((std::mem::take(&mut count.taken), std::mem::take(&mut count.whole)))
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Mac, Count>> {
@@ -57,15 +70,33 @@ impl Count {
 mod tests {
     use super::*;
 
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
     #[test]
     fn tells_at_every_step_and_once_at_the_end() {
-        let (tally, mac) = (Tally::default(), Mac([2, 0, 0, 0, 0, 1]));
-        let told: Vec<_> = (0..STEP + 3).filter_map(|_| tally.add(mac, 10)).collect();
+        let tally = Tally::default();
+        let told: Vec<_> = (0..STEP + 3).filter_map(|n| tally.add(MAC, format!("debian/{n}"), 10)).collect();
         assert_eq!(told, [EventKind::Packages { count: STEP, bytes: STEP * 10 }]);
         let all = STEP + 3;
-        assert_eq!(tally.rest(mac), Some(EventKind::Packages { count: all, bytes: all * 10 }));
-        assert_eq!(tally.rest(mac), None);
-        tally.restart(mac);
-        assert_eq!(tally.rest(mac), None);
+        assert_eq!(tally.rest(MAC), Some(EventKind::Packages { count: all, bytes: all * 10 }));
+        assert_eq!(tally.rest(MAC), None);
+        tally.restart(MAC);
+        assert_eq!(tally.rest(MAC), None);
+    }
+
+    #[test]
+    fn knows_whether_it_saw_an_installation_from_its_start() {
+        let tally = Tally::default();
+        let taken = || tally.taken(MAC).map(|(taken, whole)| (taken.into_iter().collect::<Vec<_>>(), whole));
+        assert_eq!(taken(), None);
+        // As after a restart of this program in the middle.
+        tally.add(MAC, "debian/b".to_owned(), 1);
+        assert_eq!(taken(), Some((vec!["debian/b".to_owned()], false)));
+        tally.restart(MAC);
+        for package in ["debian/c", "debian/a", "debian/a"] {
+            tally.add(MAC, package.to_owned(), 1);
+        }
+        assert_eq!(taken(), Some((vec!["debian/a".to_owned(), "debian/c".to_owned()], true)));
+        assert_eq!(taken(), None, "told once");
     }
 }

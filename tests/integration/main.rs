@@ -7,6 +7,7 @@ mod fetch;
 mod kickstart;
 mod mirror;
 mod mounts;
+mod prefetch;
 mod rpm_tree;
 mod templates;
 mod tftp;

@@ -2,14 +2,18 @@
 
 mod archive;
 mod deb;
+mod kernel;
 mod metadata;
 mod packages;
 mod release_file;
+pub mod resolve;
+pub mod suite_files;
 mod suites;
 mod sums;
 mod table;
 
 pub use archive::{DebianArchive, Stable, newest_stable};
+pub use kernel::version as kernel_version;
 pub use suites::{Index, Standing, Suites, SuitesRequest};
 
 /// Where a release's suites are kept, below `<prefix>/boot/<uid>/`.

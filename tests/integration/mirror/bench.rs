@@ -145,7 +145,7 @@ pub fn open_with(
 fn config(
     mirrors: Vec<Mirror>,
     ledger: Arc<dyn Ledger>,
-    client: reqwest::Client,
+    client: Client,
     folder: &Path,
     offline: bool,
     on_served: OnServed,
