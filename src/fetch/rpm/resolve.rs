@@ -70,7 +70,7 @@ pub fn resolve(repos: &[Snapshot], asked: &Asked) -> anyhow::Result<Resolved> {
 /// The packages that are taken, and what nothing provides.
 fn resolve_in(pool: &Pool, comps: &Comps, asked: &Asked) -> (Vec<At>, Vec<String>) {
     let mut resolving = Resolving::new(pool);
-    resolving.exclude(comps, &asked.excluded);
+    resolving.exclude(&asked.excluded);
     resolving.ask(comps, asked);
     resolving.run(asked.weak);
     let taken = pool.all().filter(|at| resolving.taken[*at as usize] > Taken::No).collect();
@@ -133,14 +133,10 @@ impl<'a> Resolving<'a> {
         Self { pool, replacing, excluded, taken, fresh, unfollowed, recommended, choices, conditional, unmet }
     }
 
-    fn exclude(&mut self, comps: &Comps, excluded: &[String]) {
-        for what in excluded {
-            let members = what.strip_prefix('@').map(|group| comps.group(group).unwrap_or_default());
-            let of_group = members.into_iter().flatten().map(|(Member::Always(name) | Member::Where(name, _))| name);
-            let names: Vec<_> = if what.starts_with('@') { of_group.collect() } else { vec![what] };
-            for at in names.into_iter().flat_map(|name| self.pool.named(name)) {
-                self.excluded[at as usize] = true;
-            }
+    /// Of a group that is not wanted the packages are only not asked for: something else may need them.
+    fn exclude(&mut self, excluded: &[String]) {
+        for at in excluded.iter().flat_map(|name| self.pool.named(name)) {
+            self.excluded[at as usize] = true;
         }
     }
 
@@ -207,7 +203,10 @@ impl<'a> Resolving<'a> {
         for at in by_name.into_values().filter_map(|versions| self.pool.best(versions)) {
             // What takes its place, such as a package's new name, dnf installs instead.
             let replacing = self.replacing.get(self.pool.name(at)).cloned().unwrap_or_default();
-            let others: Vec<_> = replacing.into_iter().filter(|(_, what)| self.pool.is(at, what)).collect();
+            let others: Vec<_> = replacing
+                .into_iter()
+                .filter(|(other, what)| !self.excluded[*other as usize] && self.pool.is(at, what))
+                .collect();
             let taken = if others.is_empty() { Taken::Surely } else { Taken::Maybe };
             self.take(at, taken);
             others.into_iter().for_each(|(other, _)| self.take(other, taken));

@@ -13,7 +13,7 @@ pub struct Asked {
     pub groups: Vec<String>,
     /// Packages, or what they provide; `*` stands for any part of a name.
     pub packages: Vec<String>,
-    /// Packages and `@groups` that are not to be installed whatever needs them.
+    /// Packages that are not to be installed whatever needs them, and `@groups` that environments are to be without.
     pub excluded: Vec<String>,
     /// Packages and `@groups` that the installer adds where there are such.
     pub added: Vec<String>,

@@ -101,7 +101,7 @@ impl<'a> Resolving<'a> {
         let sides = if let Dependency::Either(sides) = what { &sides[..] } else { &[] };
         if let Some(side) = sides.iter().find(|side| self.can_be_met(side)) {
             self.need(side.clone(), need);
-        } else if need.required {
+        } else if need.required && need.sure {
             self.unmet.insert(format!("no repository has {what}"));
         }
     }
