@@ -255,6 +255,8 @@ impl Flights {
                 if !matches!(failure.trouble, Trouble::Gone) {
                     tracing::error!("fetching {failure}");
                 }
+                // Whoever learns of the failure finds nothing of it.
+                drop(part);
                 drop(listing);
                 // Those who read it already are cut off; those who still wait are told why.
                 progress.send_modify(|progress| progress.phase = Phase::Broken);

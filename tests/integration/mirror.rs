@@ -2,11 +2,15 @@
 
 mod archive;
 mod bench;
+mod chance;
 mod clients;
 mod dnf;
 mod failover;
 mod faults;
+mod faulty;
+mod killed;
 mod known;
+mod matrix;
 mod semantics;
 mod sharing;
 mod upstream;

@@ -190,6 +190,43 @@ async fn errors_of_upstream_are_bad_gateways_that_say_which() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_compressed_itself_is_taken_from_a_server_that_says_so() {
+    let bench = Bench::start(|_| {
+        let headers = [("Content-Encoding", "x-gzip"), ("Content-Length", "5")];
+        vec![head("200 OK", &headers), Act::Send(b"\x1f\x8bzip".to_vec())]
+    })
+    .await;
+    let got = bench.get("debian/dists/trixie/main/binary-amd64/Packages.gz").await;
+    assert_eq!(got.body.as_deref(), Some(&b"\x1f\x8bzip"[..]));
+    assert!(!got.headers.contains_key("content-encoding"), "a client would take it for another file");
+    let got = bench.get(IN_RELEASE).await;
+    let text = String::from_utf8(got.body.expect("a body")).expect("text");
+    assert!(got.status == StatusCode::BAD_GATEWAY && text.contains("x-gzip"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_elsewhere_is_kept_as_what_was_asked_for() {
+    let body = content(100_000);
+    let script_body = body.clone();
+    let elsewhere = Upstream::start(move |asked| match asked.number {
+        0 => break_off("truncated", &script_body, &Arc::new(Semaphore::new(1))),
+        _ => file(asked, &script_body, "\"v1\""),
+    })
+    .await;
+    let location = format!("http://{}/snapshot/1234", elsewhere.address);
+    let mut bench =
+        Bench::start(move |_| vec![head("302 Found", &[("Location", &location), ("Content-Length", "0")])]).await;
+    let got = bench.get(DEB).await;
+    assert!(got.status == StatusCode::OK && got.body.as_ref() == Some(&body));
+    // The rest is asked for where the file is said to be: that may have changed.
+    assert_eq!(bench.asked(), [format!("/{DEB}"), format!("/{DEB}")]);
+    let asked = elsewhere.asked();
+    assert_eq!((asked[1].path.as_str(), asked[1].header("range")), ("/snapshot/1234", Some("bytes=50000-")));
+    bench.reopen(true).await;
+    assert!(bench.is_stored(DEB) && bench.get(DEB).await.body == Some(body));
+}
+
+#[tokio::test]
 async fn metadata_outlives_its_upstream_as_stale() {
     for fault in ["500 Internal Server Error", "403 Forbidden", "a reset"] {
         let mut bench = Bench::start(move |asked| match (asked.number, fault) {
