@@ -144,11 +144,17 @@ pub fn open_with(
     Proxy::open(Config { mirrors, ledger, immutable, folder, client, offline, upstream, on_served }).expect("opened")
 }
 
+/// Two seconds of silence are an error.
 pub fn impatient_client() -> reqwest::Client {
+    client(Duration::from_secs(2))
+}
+
+/// An error is only a longer silence than this one.
+pub fn client(silence: Duration) -> reqwest::Client {
     // For the TLS provider that reqwest wants to find; who came first has installed the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Every upstream here is plain http, and this machine's certificates take a while to read.
-    let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().read_timeout(Duration::from_secs(2));
+    let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().read_timeout(silence);
     client.build().expect("a client")
 }
 
