@@ -1,5 +1,6 @@
 //! The caching mirror against an upstream that misbehaves on command, and under real clients.
 
+mod apt;
 mod archive;
 mod bench;
 mod chance;
