@@ -14,7 +14,7 @@ impl Chance {
     pub fn of_this_run() -> Self {
         let given = env::var(SEED).ok().map(|seed| seed.parse().expect("a number"));
         let seed = given.unwrap_or_else(|| u64::from_le_bytes(provisioner::random::bytes().expect("random bytes")));
-        println!("repeat it with {SEED}={seed}");
+        eprintln!("repeat it with {SEED}={seed}");
         Self(seed)
     }
 
