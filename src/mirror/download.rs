@@ -199,8 +199,10 @@ impl<'a> Download<'a> {
             let Some(mut chunk) = news.map_err(Trouble::Broken)? else {
                 return match length {
                     None if known == 0 => Ok(()),
-                    // As in chunks, which announce no length: an error page, say. Nothing could be continued after it.
-                    Some(length) if whole && self.wanted.content.is_some() && body.senders.len() == 1 => {
+                    // As in chunks, which announce no length: an error page, say. Nothing of it has been given out yet.
+                    Some(length)
+                        if whole && self.wanted.content.is_some() && !self.announced && body.senders.len() == 1 =>
+                    {
                         Err(Trouble::Wrong(anyhow!(
                             "upstream has {written} bytes, but the file that is known has {length}"
                         )))
@@ -332,8 +334,8 @@ fn weight(trouble: &Trouble) -> u8 {
     }
 }
 
-/// An answer, if it comes in time where somebody else could be asked.
-async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+/// An answer, if it comes in time where there is another way.
+pub(super) async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     if patient {
         return answer.await;
     }

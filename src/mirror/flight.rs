@@ -9,7 +9,7 @@ use reqwest::Response;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
-    download::{Download, Failure, Mirrors, teach},
+    download::{Download, Failure, Mirrors, in_time, teach},
     entity::{Entity, Phase, Progress},
     ledger::Ledger,
     refusal::Refusal,
@@ -183,8 +183,9 @@ impl Flights {
         if let Some(stale) = self.settled_as(wanted) {
             return Err(Ok(stored.marked(stale)));
         }
-        // No second try here: what is stored is better than a client that waits.
-        match upstream::revalidate(&self.client, &wanted.sources[0], &stored.head).await {
+        // No second try here and no long silence: what is stored is better than a client that waits. APT does for 30 s.
+        let news = upstream::revalidate(&self.client, &wanted.sources[0], &stored.head);
+        match in_time(false, news).await {
             Ok(News::Changed(response)) => Ok(Some(response)),
             Ok(News::NotModified) => {
                 self.check(wanted, false);

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
-use provisioner::model::Sha256Digest;
+use provisioner::{distro::Mirror, model::Sha256Digest};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    bench::{Bench, CLIENT, DEB, IN_RELEASE, content, drain, open},
+    bench::{Bench, CLIENT, DEB, IN_RELEASE, client, content, drain, open, open_on, receive, request},
     upstream::{Act, DATE, Upstream, file, found, head, plain},
 };
 
@@ -245,6 +246,32 @@ async fn metadata_outlives_its_upstream_as_stale() {
         }
         assert_eq!(bench.asked().len(), 2, "{fault}: asked once per few seconds, dead or alive");
     }
+}
+
+#[tokio::test]
+async fn a_silent_upstream_costs_whoever_wants_stored_metadata_less_than_its_patience() {
+    let upstream = Upstream::start(|asked| match asked.number {
+        0 => file(asked, b"signed", "\"v1\""),
+        _ => vec![Act::Wait(Arc::new(Semaphore::new(0)))],
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let get = async || {
+        let mirror = Mirror::new("debian", &format!("http://{}/debian", upstream.address).parse().expect("a URL"));
+        // As patient as the program's own.
+        let client = client(Duration::from_secs(60));
+        let proxy = open_on(vec![mirror], client, folder.path(), false, Arc::new(|_, _| {}));
+        let got = receive(request(&proxy, Method::GET, IN_RELEASE, &[]).await).await;
+        proxy.landed().await;
+        (got, proxy.stale_answers())
+    };
+    assert_eq!(get().await.1, 0);
+    tokio::time::pause();
+    let asked_at = tokio::time::Instant::now();
+    let (got, stale) = get().await;
+    assert_eq!((got.body.as_deref(), stale), (Some(&b"signed"[..]), 1));
+    // `Acquire::http::Timeout` of APT.
+    assert!(asked_at.elapsed() < Duration::from_secs(30), "{:?}", asked_at.elapsed());
 }
 
 #[tokio::test]
