@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use axum::http::StatusCode;
 use bytes::{Buf, Bytes};
 use reqwest::Response;
 use sha2::{Digest, Sha256};
@@ -162,6 +163,7 @@ impl<'a> Download<'a> {
         let head = self.wanted.content.is_none().then_some(&*body.head);
         let begun = Begun { head, class: self.wanted.class, length: body.length, offset: body.written };
         let (response, known) = in_time(patient, upstream::resume(self.client, url, begun)).await?;
+        upstream::plain(self.wanted, &response)?;
         if !body.senders.contains(&source) {
             body.senders.push(source);
         }
@@ -170,6 +172,7 @@ impl<'a> Download<'a> {
 
     /// Starts the file with a mirror's answer.
     async fn begin(&mut self, response: Response) -> Result<(), Trouble> {
+        upstream::plain(self.wanted, &response)?;
         let length = upstream::content_length(response.headers());
         let size = self.wanted.content.and_then(|content| content.size);
         if let (Some(length), Some(size)) = (length, size)
@@ -197,6 +200,8 @@ impl<'a> Download<'a> {
 
     /// Appends a body, less its first `known` bytes.
     async fn copy(&mut self, mut response: Response, mut known: u64) -> Result<(), Trouble> {
+        // Its end is that of the mirror's file, not of a connection or of a part.
+        let whole = response.status() == StatusCode::OK && upstream::is_delimited(response.headers());
         loop {
             let body = self.body.as_ref().expect("a body is begun before it is copied");
             let (length, written) = (body.length, body.written);
@@ -209,6 +214,14 @@ impl<'a> Download<'a> {
             let Some(mut chunk) = news.map_err(Trouble::Broken)? else {
                 return match length {
                     None if known == 0 => Ok(()),
+                    // As in chunks, which announce no length: an error page, say. Nothing of it has been given out yet.
+                    Some(length)
+                        if whole && self.wanted.content.is_some() && !self.announced && body.senders.len() == 1 =>
+                    {
+                        Err(Trouble::Wrong(anyhow!(
+                            "upstream has {written} bytes, but the file that is known has {length}"
+                        )))
+                    }
                     _ => Err(Trouble::Broken(anyhow!("upstream ended at byte {written}"))),
                 };
             };
@@ -336,8 +349,8 @@ fn weight(trouble: &Trouble) -> u8 {
     }
 }
 
-/// An answer, if it comes in time where somebody else could be asked.
-async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+/// An answer, if it comes in time where there is another way.
+pub(super) async fn in_time<T>(patient: bool, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     if patient {
         return answer.await;
     }

@@ -10,7 +10,7 @@ use reqwest::Response;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
-    download::{Download, Failure, Mirrors, teach},
+    download::{Download, Failure, Mirrors, in_time, teach},
     entity::{Entity, Phase, Progress},
     ledger::Ledger,
     refusal::Refusal,
@@ -225,8 +225,9 @@ impl Flights {
         if let Some(stale) = self.settled_as(wanted) {
             return Err(Ok(stored.marked(stale)));
         }
-        // No second try here: what is stored is better than a client that waits.
-        match upstream::revalidate(&self.client, &wanted.sources[0], &stored.head).await {
+        // No second try here and no long silence: what is stored is better than a client that waits. APT does for 30 s.
+        let news = upstream::revalidate(&self.client, &wanted.sources[0], &stored.head);
+        match in_time(false, news).await {
             Ok(News::Changed(response)) => Ok(Some(response)),
             Ok(News::NotModified) => {
                 self.check(wanted, false);
@@ -315,6 +316,8 @@ impl Flights {
                     }
                     _ => tracing::error!("fetching {failure}"),
                 }
+                // Whoever learns of the failure finds nothing of it.
+                drop(part);
                 drop(listing);
                 // Those who read it already are cut off; those who still wait are told why.
                 progress.send_modify(|progress| progress.phase = Phase::Broken);

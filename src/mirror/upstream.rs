@@ -4,8 +4,8 @@ use anyhow::{Context, anyhow};
 use axum::http::{
     HeaderMap, StatusCode,
     header::{
-        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
     },
 };
 use reqwest::Response;
@@ -183,6 +183,18 @@ pub(super) fn head(headers: &HeaderMap) -> Head {
 /// The length that an answer announces.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     text(headers, CONTENT_LENGTH)?.parse().ok()
+}
+
+/// Refuses a compressed form of a file (RFC 9110 §8.4): nobody asked for one, but some servers and caches compress what they send.
+///
+/// A known content is what its digest says, whatever a server calls it; and a file may be a compressed one itself.
+pub(super) fn plain(wanted: &Wanted, response: &Response) -> Result<(), Trouble> {
+    let encoding = text(response.headers(), CONTENT_ENCODING).unwrap_or_default().to_ascii_lowercase();
+    let own = encoding.ends_with("gzip") && wanted.key.ends_with(".gz");
+    if own || wanted.content.is_some() || matches!(encoding.as_str(), "" | "identity") {
+        return Ok(());
+    }
+    Err(Trouble::Final(anyhow!("upstream sent it in the encoding {encoding:?}, which nobody asked for")))
 }
 
 /// Whether a cut connection can be told from the end of the body (RFC 9112 §6.3).

@@ -1,14 +1,22 @@
 //! The caching mirror against an upstream that misbehaves on command, and under real clients.
 
+mod apt;
 mod archive;
 pub mod bench;
+mod chance;
 mod clients;
+mod crowd;
 mod directory;
 mod dnf;
 mod failover;
 mod faults;
+mod faulty;
+mod growing;
+mod host;
 mod keeping;
+mod killed;
 mod known;
+mod matrix;
 mod semantics;
 mod sharing;
 mod suites;

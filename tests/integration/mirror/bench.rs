@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::{Arc, Once},
+    sync::Arc,
     time::Duration,
 };
 
@@ -119,7 +119,13 @@ pub fn open(folder: &Path, upstream: SocketAddr, offline: bool, on_served: OnSer
     open_on(mirrors.into(), impatient_client(), folder, offline, on_served)
 }
 
-pub fn open_on(mirrors: Vec<Mirror>, client: Client, folder: &Path, offline: bool, on_served: OnServed) -> Proxy {
+pub fn open_on(
+    mirrors: Vec<Mirror>,
+    client: impl Into<Client>,
+    folder: &Path,
+    offline: bool,
+    on_served: OnServed,
+) -> Proxy {
     open_with(mirrors, Arc::new(Unlisted), client, folder, offline, on_served)
 }
 
@@ -134,7 +140,7 @@ pub fn open_limited(folder: &Path, upstream: SocketAddr, limit: u64) -> Proxy {
 pub fn open_with(
     mirrors: Vec<Mirror>,
     ledger: Arc<dyn Ledger>,
-    client: Client,
+    client: impl Into<Client>,
     folder: &Path,
     offline: bool,
     on_served: OnServed,
@@ -145,7 +151,7 @@ pub fn open_with(
 fn config(
     mirrors: Vec<Mirror>,
     ledger: Arc<dyn Ledger>,
-    client: Client,
+    client: impl Into<Client>,
     folder: &Path,
     offline: bool,
     on_served: OnServed,
@@ -155,15 +161,22 @@ fn config(
         package_suffixes: [".deb", ".rpm"].map(str::to_owned).into(),
         folders: ["pool", "by-hash"].map(str::to_owned).into(),
     };
+    let client = client.into();
     Config { mirrors, ledger, immutable, folder, limit: None, client, offline, upstream, on_served }
 }
 
+/// Two seconds of silence are an error.
 pub fn impatient_client() -> Client {
-    // For the TLS provider that reqwest wants to find. A client reads this machine's certificates, which takes a while.
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| drop(provisioner::fetch::client().expect("a client")));
-    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(2));
-    client.build().expect("a client").into()
+    client(Duration::from_secs(2)).into()
+}
+
+/// An error is only a longer silence than this one.
+pub fn client(silence: Duration) -> reqwest::Client {
+    // For the TLS provider that reqwest wants to find; who came first has installed the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Every upstream here is plain http, and this machine's certificates take a while to read.
+    let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().read_timeout(silence);
+    client.build().expect("a client")
 }
 
 /// Puts a mirror on a port of loopback, below `/mirror/`.

@@ -111,10 +111,24 @@ struct Installed {
     files: Vec<String>,
     served: Vec<Served>,
     proxy: Proxy,
-    _folder: tempfile::TempDir,
+    _folders: Vec<tempfile::TempDir>,
 }
 
+/// A mirror of the repository on a cache of its own, and a system that installs from it.
 async fn install(repository: &Path, mirrors: &[&Upstream]) -> Installed {
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut installed = install_from(repository, mirrors, cache.path(), false, "greeter").await;
+    installed._folders.push(cache);
+    installed
+}
+
+async fn install_from(
+    repository: &Path,
+    mirrors: &[&Upstream],
+    cache: &Path,
+    offline: bool,
+    package: &str,
+) -> Installed {
     let folder = tempfile::tempdir().expect("a folder");
     let mut urls = mirrors.iter().map(|mirror| format!("http://{}", mirror.address).parse().expect("a URL"));
     let mirror = Mirror::new("test", &urls.next().expect("a mirror"));
@@ -123,7 +137,7 @@ async fn install(repository: &Path, mirrors: &[&Upstream]) -> Installed {
     let record = Arc::clone(&served);
     let on_served = Arc::new(move |_, served: &Served| record.lock().expect("no panic").push(served.clone()));
     let ledger = Arc::new(Listed::read(repository).await);
-    let proxy = open_with(mirrors, ledger, impatient_client(), &folder.path().join("mirror"), false, on_served);
+    let proxy = open_with(mirrors, ledger, impatient_client(), cache, offline, on_served);
     let address = listen(proxy.clone()).await;
     let root = folder.path().join("root");
     // RPM changes its root, which only root may; in a user namespace of its own anybody is.
@@ -134,14 +148,14 @@ async fn install(repository: &Path, mirrors: &[&Upstream]) -> Installed {
     for (option, value) in [("reposdir", "/dev/null"), ("retries", "2"), ("plugins", "0"), ("proxy", "")] {
         dnf.arg(format!("--setopt={option}={value}"));
     }
-    let output = dnf.args(["install", "greeter"]).env("no_proxy", "127.0.0.1").output().await.expect("dnf runs");
+    let output = dnf.args(["install", package]).env("no_proxy", "127.0.0.1").output().await.expect("dnf runs");
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     let entries = fs::read_dir(root.join("opt")).into_iter().flatten();
     let mut files: Vec<_> =
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     files.sort();
     let served = served.lock().expect("no panic").clone();
-    Installed { ok: output.status.success(), said, files, served, proxy, _folder: folder }
+    Installed { ok: output.status.success(), said, files, served, proxy, _folders: vec![folder] }
 }
 
 async fn can_install() -> bool {
@@ -191,4 +205,42 @@ async fn dnf_installs_what_the_repository_lists_and_nothing_else() {
     let stowaway =
         receive(request(&installed.proxy, Method::GET, "test/repo/stowaway-1-1.noarch.rpm", &[]).await).await;
     assert_eq!(stowaway.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dnf_installs_warm_and_without_upstream_what_it_installed_cold() {
+    if !can_install().await {
+        return;
+    }
+    let (folder, cache) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    make_repository(folder.path()).await;
+    let upstream = upstream(folder.path(), None).await;
+    let packages = |upstream: &Upstream| {
+        let asked = upstream.asked().into_iter().map(|asked| asked.path);
+        asked.filter(|path| path.ends_with(".rpm")).collect::<Vec<_>>()
+    };
+    let install = async |upstream: &Upstream, offline: bool, package: &str| {
+        let installed = install_from(folder.path(), &[upstream], cache.path(), offline, package).await;
+        installed.proxy.landed().await;
+        installed
+    };
+    let manners = install(&upstream, false, "manners").await;
+    assert!(manners.ok && manners.files == ["manners"], "{}", manners.said);
+    assert_eq!(packages(&upstream), [format!("/{MANNERS}")], "cold");
+    let metadata = upstream.asked().len();
+    let manners = install(&upstream, false, "manners").await;
+    assert!(manners.ok && manners.files == ["manners"], "{}", manners.said);
+    assert_eq!(upstream.asked().len(), metadata, "warm: every name with a digest in it lasts");
+
+    let gone = self::upstream(Path::new("/nonexistent"), None).await;
+    for offline in [false, true] {
+        let manners = install(&gone, offline, "manners").await;
+        assert!(manners.ok && manners.files == ["manners"], "offline: {offline}: {}", manners.said);
+        let greeter = install(&gone, offline, "greeter").await;
+        let status = if offline { "503" } else { "404" };
+        let told = greeter.said.lines().any(|line| line.contains(status) && line.contains("greeter"));
+        assert!(!greeter.ok && greeter.files.is_empty() && told, "offline: {offline}: {}", greeter.said);
+    }
+    let asked: Vec<_> = gone.asked().into_iter().map(|asked| asked.path).collect();
+    assert!(asked.iter().all(|path| path.ends_with(GREETER)), "{asked:?}");
 }

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
-use provisioner::model::Sha256Digest;
+use provisioner::{distro::Mirror, model::Sha256Digest};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    bench::{Bench, CLIENT, DEB, IN_RELEASE, content, drain, open},
+    bench::{Bench, CLIENT, DEB, IN_RELEASE, client, content, drain, open, open_on, receive, request},
     upstream::{Act, DATE, Upstream, file, found, head, plain},
 };
 
@@ -190,6 +191,43 @@ async fn errors_of_upstream_are_bad_gateways_that_say_which() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_compressed_itself_is_taken_from_a_server_that_says_so() {
+    let bench = Bench::start(|_| {
+        let headers = [("Content-Encoding", "x-gzip"), ("Content-Length", "5")];
+        vec![head("200 OK", &headers), Act::Send(b"\x1f\x8bzip".to_vec())]
+    })
+    .await;
+    let got = bench.get("debian/dists/trixie/main/binary-amd64/Packages.gz").await;
+    assert_eq!(got.body.as_deref(), Some(&b"\x1f\x8bzip"[..]));
+    assert!(!got.headers.contains_key("content-encoding"), "a client would take it for another file");
+    let got = bench.get(IN_RELEASE).await;
+    let text = String::from_utf8(got.body.expect("a body")).expect("text");
+    assert!(got.status == StatusCode::BAD_GATEWAY && text.contains("x-gzip"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_elsewhere_is_kept_as_what_was_asked_for() {
+    let body = content(100_000);
+    let script_body = body.clone();
+    let elsewhere = Upstream::start(move |asked| match asked.number {
+        0 => break_off("truncated", &script_body, &Arc::new(Semaphore::new(1))),
+        _ => file(asked, &script_body, "\"v1\""),
+    })
+    .await;
+    let location = format!("http://{}/snapshot/1234", elsewhere.address);
+    let mut bench =
+        Bench::start(move |_| vec![head("302 Found", &[("Location", &location), ("Content-Length", "0")])]).await;
+    let got = bench.get(DEB).await;
+    assert!(got.status == StatusCode::OK && got.body.as_ref() == Some(&body));
+    // The rest is asked for where the file is said to be: that may have changed.
+    assert_eq!(bench.asked(), [format!("/{DEB}"), format!("/{DEB}")]);
+    let asked = elsewhere.asked();
+    assert_eq!((asked[1].path.as_str(), asked[1].header("range")), ("/snapshot/1234", Some("bytes=50000-")));
+    bench.reopen(true).await;
+    assert!(bench.is_stored(DEB) && bench.get(DEB).await.body == Some(body));
+}
+
+#[tokio::test]
 async fn metadata_outlives_its_upstream_as_stale() {
     for fault in ["500 Internal Server Error", "403 Forbidden", "a reset"] {
         let mut bench = Bench::start(move |asked| match (asked.number, fault) {
@@ -208,6 +246,32 @@ async fn metadata_outlives_its_upstream_as_stale() {
         }
         assert_eq!(bench.asked().len(), 2, "{fault}: asked once per few seconds, dead or alive");
     }
+}
+
+#[tokio::test]
+async fn a_silent_upstream_costs_whoever_wants_stored_metadata_less_than_its_patience() {
+    let upstream = Upstream::start(|asked| match asked.number {
+        0 => file(asked, b"signed", "\"v1\""),
+        _ => vec![Act::Wait(Arc::new(Semaphore::new(0)))],
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let get = async || {
+        let mirror = Mirror::new("debian", &format!("http://{}/debian", upstream.address).parse().expect("a URL"));
+        // As patient as the program's own.
+        let client = client(Duration::from_secs(60));
+        let proxy = open_on(vec![mirror], client, folder.path(), false, Arc::new(|_, _| {}));
+        let got = receive(request(&proxy, Method::GET, IN_RELEASE, &[]).await).await;
+        proxy.landed().await;
+        (got, proxy.stale_answers())
+    };
+    assert_eq!(get().await.1, 0);
+    tokio::time::pause();
+    let asked_at = tokio::time::Instant::now();
+    let (got, stale) = get().await;
+    assert_eq!((got.body.as_deref(), stale), (Some(&b"signed"[..]), 1));
+    // `Acquire::http::Timeout` of APT.
+    assert!(asked_at.elapsed() < Duration::from_secs(30), "{:?}", asked_at.elapsed());
 }
 
 #[tokio::test]

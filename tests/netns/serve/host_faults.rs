@@ -73,14 +73,22 @@ fn a_full_disk_is_named_with_the_file() {
 }
 
 #[test]
-fn a_prefix_that_cannot_be_written_to_is_named() {
+fn a_prefix_that_cannot_be_written_to_is_named_with_the_flag_for_another() {
     let Some(house) = House::make(&[]) else { return };
     let before = house.host();
     let prefix = house.prefix();
     std::fs::create_dir(&prefix).expect("a folder");
-    let script = format!(r#"mount -t tmpfs -o ro none {} && exec "$@""#, prefix.display());
+    let path = prefix.display().to_string();
+    let read_only = format!(r#"mount --bind {path} {path} && mount -o remount,bind,ro {path} && exec "$@""#);
     let flags = house.flags();
-    let program = house.start_by(&script, flags.iter().map(String::as_str));
-    let told = format!("writing to the cache directory {}: Read-only file system", prefix.display());
-    house.refuses(program, &before, &[&told, "--prefix"]);
+    let start = || house.start_by(&read_only, flags.iter().map(String::as_str));
+    let parts = [&path, "Read-only file system", "--prefix"];
+    house.refuses(start(), &before, &parts);
+    assert_eq!(std::fs::read_dir(&prefix).expect("a folder").count(), 0);
+
+    let mut program = house.start(&[]);
+    program.says("ready to provision!");
+    program.stop();
+    // All boot files are in it; what machines do could not be written down.
+    house.refuses(start(), &before, &parts);
 }

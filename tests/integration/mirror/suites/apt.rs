@@ -6,8 +6,9 @@ use provisioner::{distro::ReleaseData, fetch};
 
 use super::*;
 use crate::mirror::{
+    apt::{KEYRING, System, configured_archive},
     bench::listen,
-    clients::{Apt, KEYRING, can_run, configured_archive, has},
+    clients::{can_run, has},
 };
 
 const DEBIAN_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates/distros/debian/keys/archive.pgp");
@@ -50,10 +51,10 @@ async fn every_file_that_apt_takes_is_verified_and_again_offline() {
             source("debian", &format!("{codename}-updates")),
             source("debian-security", &format!("{codename}-security")),
         ];
-        let apt = Apt::new(&folder.path().join(round), &sources.concat());
-        apt.run(&["update"]).await;
+        let apt = System::new(&folder.path().join(round), &sources.concat());
+        apt.does(&["update"]).await;
         // The second is of a component that no installation uses.
-        apt.run(&["download", "hello", "astrometry-data-2mass"]).await;
+        apt.does(&["download", "hello", "astrometry-data-2mass"]).await;
         proxy.landed().await;
         let mut packages = 0;
         while let Ok(served) = served.try_recv() {
