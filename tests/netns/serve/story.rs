@@ -219,7 +219,12 @@ fn is_said_in_order(house: &House, out: &[String]) {
     let start: Vec<_> = out.iter().skip(chosen.len()).take_while(|line| *line != ready).collect();
     let (last, fetched) = start.split_last().expect("it fetches");
     assert_eq!(**last, format!("provisioner: boot files verified: Debian 13.7, {verified}"));
+    let about = |line: &String| line.contains(": suite trixie") || line.contains(" files of trixie-");
+    let suites: Vec<&String> = fetched.iter().copied().filter(|line| about(line)).collect();
+    let fetched: Vec<&String> = fetched.iter().copied().filter(|line| !about(line)).collect();
     assert!(fetched.iter().all(|line| line.starts_with("provisioner: fetching ")), "{fetched:?}");
+    let trixie = format!("provisioner: suite trixie of 2025-01-01: 3 packages, {verified}");
+    assert!(suites.len() == 3 && suites.contains(&&trixie), "{suites:?}");
     assert_eq!(fetched.len(), 5, "kernel, initrd and three packages: {fetched:?}");
     assert_eq!(out.iter().filter(|line| line.contains("ready")).count(), 1);
     let events: Vec<_> = out.iter().skip_while(|line| *line != ready).skip(1).collect();
