@@ -147,7 +147,11 @@ fn record_of_changes(plan: &Plan, place: &Place) -> PathBuf {
 fn create(prefix: &Path) -> anyhow::Result<()> {
     let probe = prefix.join(format!(".probe-{}", std::process::id()));
     let made = fs::create_dir_all(prefix).map_err(|error| ("making", error));
-    let written = || fs::write(&probe, "").and_then(|()| fs::remove_file(&probe));
+    let written = || {
+        // What a killed run has left, whose number this one has.
+        let _ = fs::remove_file(&probe);
+        fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe))
+    };
     made.and_then(|()| written().map_err(|error| ("writing to", error))).map_err(|(doing, error)| {
         let what = format!("{doing} the cache directory {}: {error}", prefix.display());
         Hinted::new(what, "it must be one that this user may write to; or choose another one with --prefix").into()

@@ -95,11 +95,11 @@ impl Pruning<'_> {
     fn print(&self, leftovers: usize, left: u64) {
         let Self { freed, removed, in_use, .. } = self;
         let done = if self.is_dry() { "would free" } else { "freed" };
-        let mut text = format!("{done} {}: {removed} files and {leftovers} leftovers of killed runs", Bytes(*freed));
+        let mut text = format!("{done} {}; files: {removed}; leftovers of killed runs: {leftovers}", Bytes(*freed));
         if *in_use > 0 {
-            text += &format!("; {in_use} are in use and stay");
+            text += &format!("; in use, and kept: {in_use}");
         }
-        text += &format!("; the archives have {} left", Bytes(left));
+        text += &format!("; left of the archives: {}", Bytes(left));
         let json = json!({
             "freed": freed, "files": removed, "leftovers": leftovers, "in_use": in_use, "left": left,
             "dry_run": self.is_dry(),

@@ -70,9 +70,9 @@ impl Verdict {
 
     fn print(&self, console: &Console) {
         let Self { right, bytes, undigested, damaged, skipped } = self;
-        let mut text = format!("{right} files ({}) are what was stored, {damaged} are damaged", Bytes(*bytes));
+        let mut text = format!("what was stored: {right} files ({}); damaged: {damaged}", Bytes(*bytes));
         if *undigested > 0 {
-            text += &format!("; {undigested} have no digest to be compared with");
+            text += &format!("; without a digest to be compared with: {undigested}");
         }
         let json = json!({
             "right": right, "bytes": bytes, "damaged": damaged, "undigested": undigested, "skipped_sets": skipped,
@@ -84,11 +84,11 @@ impl Verdict {
         let Self { damaged, .. } = self;
         ensure!(*damaged == 0 || !removed, {
             let hint = "they are fetched again when they are asked for";
-            Hinted::new(format!("{damaged} damaged files were removed"), hint)
+            Hinted::new(format!("damaged files, which were removed: {damaged}"), hint)
         });
         ensure!(*damaged == 0, {
             let hint = "`provisioner cache verify --remove` removes them, to be fetched again when they are asked for";
-            Hinted::new(format!("{damaged} files are damaged"), hint)
+            Hinted::new(format!("damaged files: {damaged}"), hint)
         });
         Ok(())
     }

@@ -169,7 +169,7 @@ async fn two_that_evict_each_others_files_serve_nothing_wrong() {
     }
     assert!(conditions(&folder).iter().all(|condition| *condition == Condition::Right));
     let ran = crate::cache::cache(prefix.path(), &["prune"]);
-    assert!(ran.out.contains(" and 0 leftovers"), "{}", ran.out);
+    assert!(ran.out.contains("leftovers of killed runs: 0"), "{}", ran.out);
 }
 
 /// An upstream whose files say their own size.

@@ -27,6 +27,17 @@ async fn a_state_knows_its_files_while_upstream_moves_on() -> anyhow::Result<()>
     assert_eq!(sha256(&std::fs::read(next.repomd())?), newer.repomd.1);
     assert_eq!(snapshot.packages().len(), 3);
     assert_eq!(std::fs::read(snapshot.repomd())?, before);
+
+    // However many follow, what somebody serves stays, and goes when nobody does any more.
+    let path = snapshot.repomd().to_owned();
+    let mut served = Some(snapshot);
+    for packages in [&[SHIM][..], &[SHIM, GRUB], &[]] {
+        let newer = repository(&world.root().join("one").join(MAIN), packages);
+        world.names(&[&newer.repomd], &["one"]);
+        served = served.filter(|_| !packages.is_empty());
+        world.snapshot(&["one"]).await?;
+        assert_eq!(path.exists(), served.is_some(), "{} packages", packages.len());
+    }
     Ok(())
 }
 
