@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     sync::{
@@ -12,6 +13,7 @@ use std::{
 };
 
 use axum::http::{Method, StatusCode};
+use provisioner::{distro::Mirror, mirror::Proxy};
 use tokio::{
     process::{Child, Command},
     sync::{Notify, Semaphore},
@@ -19,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    bench::{open, receive, request},
+    bench::{client, open_on, receive, request},
     chance::Chance,
     matrix::visible,
     upstream::{Act, Asked, Upstream, file, found},
@@ -40,7 +42,7 @@ const UPSTREAM: &str = "FETCHER_UPSTREAM";
 #[tokio::test]
 async fn fetcher() {
     let [Ok(task), Ok(folder), Ok(upstream)] = [TASK, FOLDER, UPSTREAM].map(std::env::var) else { return };
-    let proxy = open(folder.as_ref(), upstream.parse().expect("an address"), false, Arc::new(|_, _| {}));
+    let proxy = open(folder.as_ref(), upstream.parse().expect("an address"), false);
     let get = async |key: &str| receive(request(&proxy, Method::GET, key, &[]).await).await;
     match task.split_once(' ').expect("a verb and its object") {
         ("once", key) => {
@@ -57,6 +59,12 @@ async fn fetcher() {
         }
         other => unreachable!("{other:?}"),
     }
+}
+
+/// A mirror that no busy moment of this machine makes impatient.
+fn open(folder: &Path, upstream: SocketAddr, offline: bool) -> Proxy {
+    let mirror = Mirror::new("debian", &format!("http://{upstream}/debian").parse().expect("a URL"));
+    open_on(vec![mirror], client(Duration::from_secs(60)), folder, offline, Arc::new(|_, _| {}))
 }
 
 fn start(task: &str, folder: &Path, upstream: &Upstream) -> Child {
@@ -104,6 +112,17 @@ fn served(asked: &Asked) -> Vec<Act> {
     acts
 }
 
+/// Waits until upstream was asked so often once more.
+async fn asks(asked: &AtomicUsize, news: &Notify, child: &mut Child, often: usize) {
+    let enough = asked.load(Ordering::Relaxed) + often;
+    while asked.load(Ordering::Relaxed) < enough {
+        tokio::select! {
+            () = news.notified() => {}
+            ended = child.wait() => panic!("it ended by itself: {ended:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_it_is_killed_every_file_with_a_name_is_whole() {
     let mut chance = Chance::of_this_run();
@@ -118,17 +137,13 @@ async fn whenever_it_is_killed_every_file_with_a_name_is_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut kills, mut halves) = (0, 0);
     while kills < KILLS {
-        let many = if kills % PAIRS == 0 { 2 } else { 1 };
-        let tasks = (0..many).map(|_| format!("endlessly {}", chance.next()));
-        let mut children: Vec<_> = tasks.map(|task| start(&task, folder.path(), &upstream)).collect();
+        let mut children = Vec::new();
+        for _ in 0..if kills % PAIRS == 0 { 2 } else { 1 } {
+            children.push(start(&format!("endlessly {}", chance.next()), folder.path(), &upstream));
+            asks(&asked, &news, children.last_mut().expect("just begun"), 1).await;
+        }
         while let Some(mut child) = children.pop() {
-            let enough = asked.load(Ordering::Relaxed) + chance.within(1..12);
-            while asked.load(Ordering::Relaxed) < enough {
-                tokio::select! {
-                    () = news.notified() => {}
-                    ended = child.wait() => panic!("it ended by itself: {ended:?}"),
-                }
-            }
+            asks(&asked, &news, &mut child, chance.within(0..12)).await;
             // No synchronisation, but the moment of the kill.
             sleep(Duration::from_micros(chance.within(0..6000) as u64)).await;
             child.kill().await.expect("it is ours");
@@ -151,7 +166,7 @@ async fn whenever_it_is_killed_every_file_with_a_name_is_whole() {
     println!("{kills} kills left {halves} files half-written; upstream was asked {} times", upstream.asked().len());
 
     let before = visible(folder.path()).into_iter().filter(|key| !key.starts_with(".part-")).collect::<Vec<_>>();
-    let proxy = open(folder.path(), upstream.address, false, Arc::new(|_, _| {}));
+    let proxy = open(folder.path(), upstream.address, false);
     assert_eq!(visible(folder.path()), before, "leftovers are gone, and nothing else");
     for key in (0..200).map(|_| any_key(&mut chance)) {
         let got = receive(request(&proxy, Method::GET, &key, &[]).await).await;
@@ -179,7 +194,7 @@ async fn two_processes_that_fetch_one_file_at_once_do_not_meddle() {
             news.notified().await;
         }
         // A third one starts while both are at it, and takes nothing away.
-        let third = open(folder.path(), upstream.address, true, Arc::new(|_, _| {}));
+        let third = open(folder.path(), upstream.address, true);
         assert_eq!(visible(folder.path()).len(), 2, "{key}: one each, and no name yet");
         let early = receive(request(&third, Method::GET, key, &[]).await).await;
         assert_eq!(early.status, StatusCode::SERVICE_UNAVAILABLE, "{key}");

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::http::Method;
@@ -18,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     archive::{Book, expected, flipped},
-    bench::{Got, content, impatient_client, open_with, receive, recorder, request},
+    bench::{Got, client, content, open_with, receive, recorder, request},
     faulty::{answer, theirs},
     upstream::{Upstream, file},
 };
@@ -222,7 +223,9 @@ impl Case {
         let url = |upstream: &Upstream| format!("http://{}/debian", upstream.address).parse().expect("a URL");
         let mirror = Mirror::new("debian", &url(&upstreams.faulty));
         let mirror = Mirror { alternates: upstreams.alternate.iter().map(url).collect(), ..mirror };
-        open_with(vec![mirror], book, impatient_client(), folder, false, recorder().0)
+        // Only silence is to be taken for one, however busy this machine is.
+        let client = client(Duration::from_secs(if self.fault.contains("silence") { 2 } else { 60 }));
+        open_with(vec![mirror], book, client, folder, false, recorder().0)
     }
 }
 
