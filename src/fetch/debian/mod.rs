@@ -18,3 +18,8 @@ pub use suites::{Index, Standing, Suites, SuitesRequest};
 
 /// Where a release's suites are kept, below `<prefix>/boot/<uid>/`.
 pub const SUITES: &str = "suites";
+
+#[cfg(test)]
+#[path = "../../../tests/fixtures/package.rs"]
+#[expect(dead_code, reason = "the miniature archive needs more of it than these tests")]
+mod package;

@@ -33,6 +33,8 @@ use crate::{
     model::Sha256Digest,
 };
 
+mod signed;
+mod state;
 mod taking;
 
 use taking::{Taken, Taking};

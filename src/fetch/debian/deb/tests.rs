@@ -1,10 +1,5 @@
 use super::*;
-
-#[path = "../../../../tests/fixtures/package.rs"]
-#[expect(dead_code, reason = "the miniature archive needs more of it than these tests")]
-mod package;
-
-use package::{Deb, members, xz};
+use crate::fetch::debian::package::{Deb, members, xz};
 
 fn extract_from(bytes: &[u8], paths: &[&str]) -> anyhow::Result<Vec<Vec<u8>>> {
     let folder = tempfile::tempdir()?;

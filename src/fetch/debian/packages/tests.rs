@@ -1,10 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-
-#[path = "../../../../tests/fixtures/package.rs"]
-#[expect(dead_code, reason = "the miniature archive needs more of it than these tests")]
-mod package;
+use crate::fetch::debian::package;
 
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

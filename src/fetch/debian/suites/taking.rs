@@ -11,10 +11,13 @@ use std::{
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{FromStart, Index, Suite, SuitesRequest, list, parent};
+use super::{
+    FromStart, Index, Suite, SuitesRequest, list, parent,
+    signed::{self, Fetched},
+    state::{Kept, State, chosen, index, key},
+};
 use crate::{
     distro,
     fetch::{
@@ -23,45 +26,16 @@ use crate::{
         digest::{Expected, of_bytes},
         download::{self, DownloadError, replace},
         manifest::Stamp,
-        openpgp::{Signed, day},
+        openpgp::day,
         store::{Store, blocking},
     },
     model::{Hinted, Sha256Digest},
 };
 
-/// How long a mirror is given between `InRelease` and `Release`, when it is caught being updated.
-const UPDATE: Duration = Duration::from_secs(1);
 /// How long the archive of a further suite may take to say what it has, while nothing depends on it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// From this on a list of packages is worth a line before it comes.
 const LONG: u64 = 1_000_000;
-
-/// `state.json`: what was taken last. Its files lie beside it under their digests, and are hashed again before they are used.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct State {
-    /// By `<archive>/<suite>`; nothing where the archive did not have it.
-    suites: BTreeMap<String, Option<Kept>>,
-}
-
-/// A suite as it was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
-    taken: Timestamp,
-    in_release: Option<Sha256Digest>,
-    /// `Release` and `Release.gpg`.
-    release: Option<(Sha256Digest, Sha256Digest)>,
-    /// The signed texts: an older one by the same signer is not taken any more.
-    stamps: Vec<Stamp>,
-    /// Lists of packages by their path below the suite's folder.
-    lists: BTreeMap<String, Sha256Digest>,
-}
-
-impl Kept {
-    fn digests(&self) -> impl Iterator<Item = Sha256Digest> {
-        let pair = self.release.into_iter().flat_map(|(release, signature)| [release, signature]);
-        self.in_release.into_iter().chain(pair).chain(self.lists.values().copied())
-    }
-}
 
 /// A suite that was taken, and its packages.
 pub(super) struct Taken {
@@ -81,26 +55,13 @@ pub(super) struct Taking<'a> {
     under_way: Mutex<HashMap<Sha256Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// The signed files of a suite as they came, and what they say.
-#[derive(Default)]
-struct Fetched {
-    in_release: Option<(Vec<u8>, Text)>,
-    /// `Release` and `Release.gpg`.
-    release: Option<(Vec<u8>, Vec<u8>, Text)>,
-}
-
-type Text = (ReleaseFile, Signed);
-
 impl<'a> Taking<'a> {
     /// Prepares the folder.
     pub fn new(request: &'a SuitesRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let folder = request.folder.join(request.release.uid()).join(SUITES);
         let store = Store::open(folder.clone()).with_context(|| format!("preparing {}", folder.display()))?;
-        let path = folder.join("state.json");
-        let damaged = |error: &_| tracing::warn!("{} is damaged and ignored: {error}", path.display());
-        let read = fs::read(&path).ok();
-        let before = read.and_then(|bytes| serde_json::from_slice(&bytes).inspect_err(damaged).ok());
-        Ok(Self { request, say, folder, store, before: before.unwrap_or_default(), under_way: Mutex::default() })
+        let before = State::of(&folder.join("state.json")).unwrap_or_default();
+        Ok(Self { request, say, folder, store, before, under_way: Mutex::default() })
     }
 
     /// A suite as it is today, or was; `None` when nothing is known of it.
@@ -179,7 +140,8 @@ impl<'a> Taking<'a> {
 
     /// The state that is right today.
     async fn fresh(&self, wanted: &distro::Suite<'_>, before: Option<&Kept>, required: bool) -> anyhow::Result<Taken> {
-        let asking = self.signed(wanted);
+        let suite = self.at(wanted, self.request.now);
+        let asking = signed::fetch(&suite);
         let fetched = if required { asking.await } else { patiently(asking, wanted).await }?;
         let mut kept = Kept {
             taken: self.request.now,
@@ -202,7 +164,8 @@ impl<'a> Taking<'a> {
             }
             kept.stamps.push(stamp);
         }
-        kept.lists = self.lists(wanted, &fetched.texts().map(|(release, _)| release).collect::<Vec<_>>()).await?;
+        kept.lists =
+            self.lists(wanted, &fetched.texts().map(|(release, _)| release).collect::<Vec<_>>(), required).await?;
         if let Some((bytes, _)) = fetched.in_release {
             kept.in_release = Some(self.store_signed(bytes).await?);
         }
@@ -218,53 +181,12 @@ impl<'a> Taking<'a> {
         if self.store.holds(sha256).await { Ok(sha256) } else { self.store.keep(bytes).await }
     }
 
-    /// The signed files, which belong together.
-    async fn signed(&self, wanted: &distro::Suite<'_>) -> anyhow::Result<Fetched> {
-        let suite = self.at(wanted, self.request.now);
-        let mut second_look = false;
-        loop {
-            let (in_release, text, signature) =
-                tokio::join!(suite.get("InRelease"), suite.get("Release"), suite.get("Release.gpg"));
-            let in_release = match in_release {
-                Ok(bytes) => {
-                    let judged = suite.in_release(&bytes)?;
-                    Some((bytes, judged))
-                }
-                Err(DownloadError::Gone { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            let pair = match (text, signature) {
-                (Ok(text), Ok(signature)) => suite.release(&text, &signature).map(|judged| (text, signature, judged)),
-                (Err(error), _) | (_, Err(error)) => Err(suite.not_there(error)),
-            };
-            let Some(in_release) = in_release else {
-                return Ok(Fetched { in_release: None, release: Some(pair?) });
-            };
-            let why = match pair {
-                Ok(pair) if belong_together(&in_release.1, &pair.2) => {
-                    return Ok(Fetched { in_release: Some(in_release), release: Some(pair) });
-                }
-                Ok((_, _, (release, _))) => {
-                    format!("it is of {}, InRelease of {}", release.date, in_release.1.0.date)
-                }
-                // An archive may do without.
-                Err(error) if is_gone(&error) => return Ok(Fetched { in_release: Some(in_release), release: None }),
-                Err(error) => format!("{error:#}"),
-            };
-            if second_look {
-                (self.say)(&format!("Release of {} is not served: {why}", wanted.name));
-                return Ok(Fetched { in_release: Some(in_release), release: None });
-            }
-            second_look = true;
-            tokio::time::sleep(UPDATE).await;
-        }
-    }
-
     /// Brings the lists of packages that an installation uses into the store.
     async fn lists(
         &self,
         wanted: &distro::Suite<'_>,
         texts: &[&ReleaseFile],
+        installers: bool,
     ) -> anyhow::Result<BTreeMap<String, Sha256Digest>> {
         let release = self.request.release;
         let all = texts.iter().any(|text| text.all_apart).then_some("all");
@@ -272,7 +194,9 @@ impl<'a> Taking<'a> {
         let mut paths = Vec::new();
         for component in release.components() {
             let folders = arches().map(|arch| format!("{component}/binary-{arch}"));
-            for folder in folders.chain([format!("{component}/debian-installer/binary-{}", release.arch_name)]) {
+            // The installer takes its own parts from the release's own suite only.
+            let own = installers.then(|| format!("{component}/debian-installer/binary-{}", release.arch_name));
+            for folder in folders.chain(own) {
                 let forms = packages::FORMS.iter().map(|form| format!("{folder}/Packages{form}"));
                 paths.extend(forms.into_iter().find(|path| texts.iter().any(|text| text.file(path).is_some())));
             }
@@ -311,6 +235,7 @@ impl<'a> Taking<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
+        let installer = path.contains("/debian-installer/");
         for (expected, by_hash) in right {
             let _alone = self.alone(expected.sha256).await;
             if expected.size.is_some_and(|size| size >= LONG) && !self.store.holds(expected.sha256).await {
@@ -322,6 +247,10 @@ impl<'a> Taking<'a> {
                 match self.store.fetch(client, suite.url(path), expected, &mut |_, _| {}).await {
                     Ok(_) => return Ok(Some(expected.sha256)),
                     Err(DownloadError::Gone { .. }) => {}
+                    // QUIRK: mirrors let these get out of step with what is signed. What they list stays unverified.
+                    Err(error @ (DownloadError::Altered { .. } | DownloadError::WrongSize { .. })) if installer => {
+                        (self.say)(&format!("the installer's packages of {} are not known: {error}", wanted.name));
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -389,14 +318,6 @@ impl<'a> Taking<'a> {
     }
 }
 
-impl Fetched {
-    /// What they say, `InRelease` first.
-    fn texts(&self) -> impl Iterator<Item = &Text> {
-        let in_release = self.in_release.iter().map(|(_, text)| text);
-        in_release.chain(self.release.iter().map(|(_, _, text)| text))
-    }
-}
-
 impl Taken {
     /// One line for the operator.
     fn summary(&self) -> String {
@@ -408,44 +329,6 @@ impl Taken {
         let (name, packages, (date, signer)) = (&self.suite.name, Grouped(packages), first);
         format!("suite {name} of {date}: {packages} packages, signed by {signer}{other}")
     }
-}
-
-/// What each listed file has to be. Where two texts differ about one, the text is right whose list of packages the mirror has in
-/// the same folder, else `InRelease`.
-fn chosen(texts: &[ReleaseFile], lists: &BTreeMap<String, Sha256Digest>) -> HashMap<String, Expected> {
-    let mut files = HashMap::new();
-    for text in texts {
-        let has = |path: &str, sha256| text.file(path).is_some_and(|expected| expected.sha256 == sha256);
-        let theirs = lists.iter().filter(|(path, sha256)| has(path, **sha256));
-        let folders: Vec<_> = theirs.map(|(path, _)| parent(path)).collect();
-        for (path, expected) in text.files() {
-            if !files.contains_key(path) || folders.contains(&parent(path)) {
-                files.insert(path.to_owned(), expected);
-            }
-        }
-    }
-    files
-}
-
-/// `Release` says the same as `InRelease`, or somebody else signed it.
-fn belong_together((in_release, by): &Text, (release, other): &Text) -> bool {
-    in_release.date == release.date || by.signer != other.signer
-}
-
-/// The list of packages at a path below a suite's folder: `<component>/[debian-installer/]binary-<arch>/<name>`.
-fn index(wanted: &distro::Suite<'_>, path: &str, file: PathBuf) -> Option<Index> {
-    let (folder, name) = path.rsplit_once('/')?;
-    let (before, arch) = folder.rsplit_once("/binary-")?;
-    let (component, installer) = match before.strip_suffix("/debian-installer") {
-        Some(component) => (component, true),
-        None => (before, false),
-    };
-    let [suite, component, arch, name] = [&wanted.name, component, arch, name].map(str::to_owned);
-    Some(Index { mirror: wanted.mirror.id.clone(), suite, component, arch, installer, name, path: file })
-}
-
-fn key(wanted: &distro::Suite<'_>) -> String {
-    format!("{}/{}", wanted.mirror.id, wanted.name)
 }
 
 /// Whether an error means only that nothing newer can be learnt.

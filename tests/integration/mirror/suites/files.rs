@@ -99,7 +99,7 @@ async fn a_further_component_becomes_known_as_its_list_passes() {
 async fn the_installers_images_are_known_by_their_list() {
     let world = World::new(&trixie());
     let mut house = world.open().await;
-    let images = "dists/stable/main/installer-amd64/current/images";
+    let images = "dists/trixie/main/installer-amd64/current/images";
     house.verified(&format!("{images}/SHA256SUMS")).await;
     assert!(house.verified(&format!("{images}/netboot/linux")).await == b"a kernel");
     assert_eq!(house.suites.look_up("debian", &format!("{images}/other")), Standing::Unknown);
