@@ -149,13 +149,7 @@ pub fn answers(context: &AnswerContext<'_>) -> anyhow::Result<String> {
 /// # Errors
 /// As for [`answer_files`], and for an argument that would need quotes.
 pub fn kernel_args(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
-    let values = Value::from(Serde(values(context)?));
-    let mut arguments = Vec::new();
-    for template in &context.release.distro.kernel_args {
-        arguments.push(render::string(template, values.clone())?);
-    }
-    arguments.retain(|argument| !argument.is_empty());
-
+    let mut arguments = filled(&context.release.distro.kernel_args, context)?;
     let (once, kept) = own_args(context.kernel_args);
     arguments.extend_from_slice(once);
     if !kept.is_empty() {
@@ -164,6 +158,25 @@ pub fn kernel_args(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
     }
     arguments.iter().try_for_each(|argument| check::kernel_arg(argument))?;
     Ok(arguments)
+}
+
+/// The packages and `@groups` that the installer adds by itself to those that its answers select.
+///
+/// # Errors
+/// As for [`answer_files`].
+pub fn installer_packages(context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
+    filled(&context.release.distro.installer_packages, context)
+}
+
+/// Templates filled in, without those that come to nothing.
+fn filled(templates: &[String], context: &AnswerContext<'_>) -> anyhow::Result<Vec<String>> {
+    let values = Value::from(Serde(values(context)?));
+    let mut filled = templates
+        .iter()
+        .map(|template| render::string(template, values.clone()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    filled.retain(|text| !text.is_empty());
+    Ok(filled)
 }
 
 /// What templates may name.

@@ -28,6 +28,10 @@ pub struct Distro {
     /// The installer's kernel arguments: a template each, over the same values as the answer file. What renders empty is left
     /// out.
     pub kernel_args: Vec<String>,
+    /// Packages and `@groups` that the installer adds by itself, where the repositories have them: templates as in
+    /// `kernel_args`. Some too many are no harm.
+    #[serde(default)]
+    pub installer_packages: Vec<String>,
     /// `--flavour` when none is given: one of `flavours`.
     pub default_flavour: String,
     /// Memory that the installer needs, in MiB; a machine with less fails in ways that do not say so.

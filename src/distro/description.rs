@@ -83,7 +83,7 @@ impl Description<'_> {
 fn values(keys: &[&str]) -> Option<BTreeSet<String>> {
     let these = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
     match keys {
-        ["kernel_args"] => Some(answers::names()),
+        ["kernel_args" | "installer_packages"] => Some(answers::names()),
         ["mirrors", "probe" | "suites"] | ["archive", "debian", "suites"] => these(&["codename"]),
         ["archive", "rpm", "metalink"] => these(&["repo", "arch"]),
         ["archive", "rpm", "repos", "id"] | ["archive", "rpm", "releases" | "ended"] => None,

@@ -10,6 +10,7 @@ mod catalogue;
 pub mod check;
 mod data;
 mod description;
+mod kickstart;
 mod own;
 mod release;
 mod render;
@@ -18,12 +19,13 @@ mod suites;
 mod templates;
 mod treeinfo;
 
-pub use answers::{AnswerContext, answer_files, answers, kernel_args};
+pub use answers::{AnswerContext, answer_files, answers, installer_packages, kernel_args};
 pub use catalogue::Catalogue;
 pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
     PrefetchData, RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
+pub use kickstart::KickstartSelection;
 pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
 pub use suites::Suite;
 pub use templates::{Template, Templates};

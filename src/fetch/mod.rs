@@ -52,6 +52,7 @@ pub use keyring::Keyring;
 pub use level::Level;
 pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
+pub use rpm::{Asked, Resolved, resolve};
 pub use rpm::{PackageAt, Packages};
 pub use rpm::{RpmEntry, Snapshot, SnapshotRequest, Voucher};
 

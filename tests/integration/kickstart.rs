@@ -1,6 +1,7 @@
 //! Fedora and its family: what is asked for, as kickstarts, command lines and paths.
 
 mod matrix;
+mod packages;
 mod sections;
 mod validator;
 

@@ -9,19 +9,24 @@
 
 mod basis;
 mod checksum;
+mod comps;
+mod dependency;
 mod frame;
 mod iso;
 pub(super) mod metalink;
 pub(super) mod mirrors;
 mod package;
+mod pool;
 mod primary;
 pub(super) mod releases;
 mod repomd;
+mod resolve;
 mod snapshot;
 mod tree;
 mod treeinfo;
 mod version;
 mod xml;
 
+pub use resolve::{Asked, Resolved, resolve};
 pub use snapshot::{RpmEntry, Snapshot, SnapshotRequest, Voucher};
 pub use tree::{InstallTree, PackageAt, Packages};

@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -20,7 +20,7 @@ use super::{
 use crate::fetch::{XZ_MEMORY_KIB, digest::Expected};
 
 /// The most it may unpack to.
-const LIMIT: u64 = 1 << 30;
+pub const LIMIT: u64 = 1 << 30;
 /// Memory a zstd stream may ask for, as a power of two: what createrepo_c needs at its highest level is 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// As zstd's own streams have it.
@@ -71,12 +71,24 @@ impl Primary {
 /// What cannot be unpacked or is not a list of packages, another length than `repomd.xml` says, a package without a SHA-256
 /// digest, with a path that leaves the repository, or with two digests.
 pub fn read(file: &Path, listed: &Listed) -> anyhow::Result<Primary> {
-    let packed = BufReader::with_capacity(BUFFER, File::open(file)?);
-    let (primary, length) = parse(unpack(packed, &listed.path)?)?;
+    let (primary, length) = parse(open(file, &listed.path)?)?;
     if let Some(expected) = listed.open_size {
         ensure!(length == expected, "it unpacks to {length} bytes instead of {expected}");
     }
     Ok(primary)
+}
+
+/// Opens a file that is compressed as its name in the repository says.
+///
+/// # Errors
+/// What cannot be opened, or is compressed in an unknown way.
+pub fn open(file: &Path, name: &str) -> anyhow::Result<Box<dyn BufRead>> {
+    unpack(BufReader::with_capacity(BUFFER, File::open(file)?), name)
+}
+
+/// Whether a file of this name can be unpacked here.
+pub fn is_readable(name: &str) -> bool {
+    unpack(io::empty(), name).is_ok()
 }
 
 /// The decompressor for a file of this name.
@@ -182,7 +194,7 @@ impl Package {
 }
 
 /// `<version epoch="0" ver="16.1" rel="5.fc44"/>` → `16.1-5.fc44`.
-fn evr(element: &Element) -> anyhow::Result<String> {
+pub fn evr(element: &Element) -> anyhow::Result<String> {
     let (ver, rel) = (element.required("ver")?, element.required("rel")?);
     Ok(match element.attribute("epoch") {
         None | Some("" | "0") => format!("{ver}-{rel}"),

@@ -16,8 +16,8 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::primary::Primary;
 pub use super::primary::RpmEntry;
+use super::{primary::Primary, repomd::Listed};
 use crate::{
     distro::{Mirror, Repo},
     fetch::{digest::Expected, download::DownloadError, openpgp::day},
@@ -91,6 +91,9 @@ struct Inner {
     repomd: PathBuf,
     metadata: HashMap<String, Expected>,
     primary: Primary,
+    /// What there is to resolve an installation with: files on the disk, and what `repomd.xml` says of them.
+    primary_file: (PathBuf, Listed),
+    groups_file: Option<(PathBuf, Listed)>,
 }
 
 /// `state.json`: what was taken last. Its files lie beside it under their digests, and are hashed again before they are used.
@@ -100,6 +103,15 @@ struct State {
     voucher: Voucher,
     repomd: Sha256Digest,
     primary: Sha256Digest,
+    /// The list of groups, where the repository has one. States taken by earlier versions lack it.
+    #[serde(default)]
+    groups: Option<Sha256Digest>,
+}
+
+impl State {
+    fn files(&self) -> impl Iterator<Item = Sha256Digest> {
+        [self.repomd, self.primary].into_iter().chain(self.groups)
+    }
 }
 
 impl Snapshot {
@@ -152,6 +164,17 @@ impl Snapshot {
     /// The verified `repomd.xml` on the disk: `repodata/repomd.xml` is served from it, not from upstream.
     pub fn repomd(&self) -> &Path {
         &self.0.repomd
+    }
+
+    /// The verified `primary.xml` on the disk, and what it is listed as.
+    pub(super) fn primary_file(&self) -> (&Path, &Listed) {
+        let (path, listed) = &self.0.primary_file;
+        (path, listed)
+    }
+
+    /// The verified list of groups on the disk, and what it is listed as; `None` where the repository has none.
+    pub(super) fn groups_file(&self) -> Option<(&Path, &Listed)> {
+        self.0.groups_file.as_ref().map(|(path, listed)| (path.as_path(), listed))
     }
 
     /// Who says that this state is right: what is not verified has to be named to the operator.

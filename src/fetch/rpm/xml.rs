@@ -25,6 +25,8 @@ pub struct Xml<R> {
     buffer: Vec<u8>,
     depth: usize,
     comments: String,
+    /// Whether a document type may be named.
+    typed: bool,
 }
 
 /// An element's name, without prefix, and its attributes.
@@ -67,7 +69,13 @@ impl<R: BufRead> Xml<R> {
     pub fn new(document: R, limit: u64) -> Self {
         let mut reader = Reader::from_reader(Metered { inner: document, limit, read: 0, piece: 0 });
         reader.config_mut().expand_empty_elements = true;
-        Self { reader, buffer: Vec::new(), depth: 0, comments: String::new() }
+        Self { reader, buffer: Vec::new(), depth: 0, comments: String::new(), typed: false }
+    }
+
+    /// Lets the document name its type, as lists of groups do. It is not looked at, and must not define anything.
+    pub fn with_document_type(mut self) -> Self {
+        self.typed = true;
+        self
     }
 
     /// Visits every element inside the root, which has to have this name. What a visitor does not read is skipped.
@@ -189,7 +197,8 @@ impl<R: BufRead> Xml<R> {
         let event = self.reader.read_event_into(&mut self.buffer).map_err(plain)?;
         match &event {
             // SECURITY: entities are defined nowhere else, so that nothing can be made to expand.
-            Event::DocType(_) => bail!("it has a document type, which has no place here"),
+            Event::DocType(_) if !self.typed => bail!("it has a document type, which has no place here"),
+            Event::DocType(text) => ensure!(!text.contains('['), "it defines entities, which have no place here"),
             Event::Comment(text) => {
                 let room = COMMENT_LIMIT.saturating_sub(self.comments.len());
                 let words = text.split_whitespace().collect::<Vec<_>>().join(" ");

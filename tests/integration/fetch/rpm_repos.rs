@@ -18,9 +18,10 @@ use super::archive::{Fault, FaultyServer, NOW, TestKey};
 #[path = "../../fixtures/rpm/mod.rs"]
 mod upstream;
 
-use upstream::{Rpm, Written, image, metalink, put, repository, sha256};
+use upstream::{Rpm, Written, add_group, image, metalink, put, repository, sha256};
 
 mod discovery;
+mod installation;
 mod real_repository;
 mod snapshots;
 

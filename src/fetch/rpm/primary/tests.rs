@@ -1,8 +1,4 @@
-use std::{
-    fmt::Write as _,
-    io::{self, Read as _},
-    time::Instant,
-};
+use std::{fmt::Write as _, io::Read as _, time::Instant};
 
 use proptest::prelude::*;
 

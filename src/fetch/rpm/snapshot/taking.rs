@@ -13,6 +13,7 @@ use crate::{
         download::{DownloadError, replace},
         openpgp::day,
         rpm::{
+            comps,
             metalink::{Metalink, is, seen},
             mirrors::{PATIENCE, ask, metalink, repomd_of},
             primary,
@@ -65,9 +66,15 @@ impl<'a> Taking<'a> {
         let (repomd, voucher) = self.repomd(right).await?;
         let listed = repomd::parse(&repomd).context("reading repomd.xml")?;
         let primary = primary_of(&listed)?;
-        self.fetch_primary(primary).await?;
+        self.fetch(primary, "the list of packages").await?;
+        let groups = comps::of(&listed);
+        if let Some(groups) = groups {
+            self.fetch(groups, "the list of groups").await?;
+        }
         let (before, sha256) = (self.state(), seen(&repomd).sha256);
-        let state = State { taken: self.request.now, voucher, repomd: sha256, primary: primary.expected.sha256 };
+        let groups = groups.map(|groups| groups.expected.sha256);
+        let primary = primary.expected.sha256;
+        let state = State { taken: self.request.now, voucher, repomd: sha256, primary, groups };
         let path = self.store.path(sha256);
         if !self.store.holds(sha256).await {
             replace(&path, &repomd).with_context(|| format!("writing {}", path.display()))?;
@@ -151,23 +158,23 @@ impl<'a> Taking<'a> {
         }
     }
 
-    /// Brings `primary.xml` into the store, from whichever mirror has it.
-    async fn fetch_primary(&self, primary: &Listed) -> anyhow::Result<()> {
+    /// Brings a list that `repomd.xml` names into the store, from whichever mirror has it.
+    async fn fetch(&self, listed: &Listed, what: &str) -> anyhow::Result<()> {
         let (client, repo) = (self.request.client, self.request.repo);
-        if !self.store.holds(primary.expected.sha256).await {
-            (self.say)(&format!("fetching the list of packages of {}", repo.id));
+        if !self.store.holds(listed.expected.sha256).await {
+            (self.say)(&format!("fetching {what} of {}", repo.id));
         }
         let mut trouble = None;
         for root in self.roots() {
-            let url = below(root, &format!("{}/{}", repo.path, primary.path));
-            match self.store.fetch(client, url, primary.expected, &mut |_, _| {}).await {
+            let url = below(root, &format!("{}/{}", repo.path, listed.path));
+            match self.store.fetch(client, url, listed.expected, &mut |_, _| {}).await {
                 Ok(_) => return Ok(()),
                 Err(error @ DownloadError::Disk { .. }) => return Err(error.into()),
                 Err(error) => trouble = trouble.or(Some(error)),
             }
         }
         let trouble: anyhow::Error = trouble.context("a repository has a mirror")?.into();
-        Err(trouble.context("fetching the list of packages that repomd.xml names"))
+        Err(trouble.context(format!("fetching {what} that repomd.xml names")))
     }
 
     /// The state that was taken last, if its files are still what they were.
@@ -185,10 +192,19 @@ impl<'a> Taking<'a> {
         let primary = primary_of(&listed)?.clone();
         ensure!(primary.expected.sha256 == state.primary, "repomd.xml names another list of packages");
         let path = self.store.path(state.primary);
+        let (primary_file, groups_file) = ((path.clone(), primary.clone()), self.groups_file(&state, &listed).await);
         let read = blocking(move || primary::read(&path, &primary)).await;
         let primary = read.context("reading the list of packages (primary)")?;
         let metadata = listed.into_iter().map(|listed| (listed.path, listed.expected)).collect();
-        Ok(Snapshot(Arc::new(Inner { repomd: self.store.path(state.repomd), state, metadata, primary })))
+        let repomd = self.store.path(state.repomd);
+        Ok(Snapshot(Arc::new(Inner { repomd, state, metadata, primary, primary_file, groups_file })))
+    }
+
+    /// The list of groups, if it is what it was. Without it a state can be served all the same.
+    async fn groups_file(&self, state: &State, listed: &[Listed]) -> Option<(PathBuf, Listed)> {
+        let sha256 = state.groups?;
+        let listed = listed.iter().find(|listed| listed.expected.sha256 == sha256)?;
+        self.store.holds(sha256).await.then(|| (self.store.path(sha256), listed.clone()))
     }
 
     fn roots(&self) -> impl Iterator<Item = &Url> {
@@ -205,8 +221,7 @@ impl<'a> Taking<'a> {
 
     /// Removes what belongs neither to this state nor to the one before it, which an earlier run may still serve.
     fn prune(&self, state: &State, before: Option<&State>) {
-        let keep: Vec<_> =
-            std::iter::once(state).chain(before).flat_map(|state| [state.repomd, state.primary]).collect();
+        let keep: Vec<_> = std::iter::once(state).chain(before).flat_map(State::files).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let digest = name.to_str().and_then(|name| name.trim_end_matches(".part").parse::<Sha256Digest>().ok());
