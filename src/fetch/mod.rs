@@ -44,7 +44,9 @@ mod store;
 
 pub use boot_set::{BootSet, Request, VerifiedFile, obtain};
 pub use client::{Client, Outgoing, Unanswered, client};
-pub use debian::{Index, Stable, Standing, Suites, SuitesRequest, kernel_version, newest_stable, resolve, suite_files};
+pub use debian::{
+    Index, Stable, Standing, Suites, SuitesRequest, kernel_version, newest_stable, resolve as debs, suite_files,
+};
 pub use digest::Expected;
 pub use discover::{Question, Sources, discover, keyring};
 pub use download::DownloadError;

@@ -95,13 +95,13 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     create(&plan.prefix)?;
     let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
     let client = fetch::client()?;
-    let Supply { files, ledger } = supply::bring(&plan, &client, say).await?;
+    let Supply { files, ledger, snapshots } = supply::bring(&plan, &client, say).await?;
     let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
     let registry = Registry::open(&plan.journal)?;
     let desk = Arc::new(Desk::new(plan.clone(), files.clone(), registry.clone(), secret, interface.mac)?);
     let servers = Servers::new(&plan, &place, desk, client, ledger)?;
     if plan.offline {
-        prefetch::report(&plan, &files, &servers.mirror, say).await;
+        prefetch::report(&plan, &files, &snapshots, &servers.mirror, say).await;
     }
     let bound = servers.bind()?;
 

@@ -4,6 +4,7 @@
 //! archive's metadata say of the recipe (`resolved`) and what earlier installations of it took (`installs`).
 
 mod debian;
+mod rpm;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +20,8 @@ use super::{
     supply::{self, Supply},
 };
 use crate::{
-    fetch::{self, BootSet},
-    mirror::{NotBrought, Proxy},
+    fetch::{self, BootSet, Snapshot},
+    mirror::Proxy,
     plan::Plan,
 };
 
@@ -77,13 +78,13 @@ impl Wanted {
 pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Fetched> {
     super::create(&plan.prefix)?;
     let client = fetch::client()?;
-    let Supply { files, ledger } = supply::bring(plan, &client, say).await?;
+    let Supply { files, ledger, snapshots } = supply::bring(plan, &client, say).await?;
     let mut fetched = Fetched::default();
     if ahead == Ahead::BootFiles {
         return Ok(fetched);
     }
     let mirror = open_mirror(plan, client, ledger, Arc::new(|_, _| ()))?;
-    let Wanted { packages, missing } = wanted(plan, &files, &mirror).await?;
+    let Wanted { packages, missing } = wanted(plan, &files, &snapshots, &mirror).await?;
     say(&format!("{} packages are wanted for {}", packages.len(), plan.recipe.flavour));
     fetched.missing = missing;
     let total = packages.len();
@@ -111,15 +112,15 @@ pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> an
 }
 
 /// Says what machines will ask for and the cache does not hold. Never an error: it is an estimate.
-pub async fn report(plan: &Plan, files: &BootSet, mirror: &Proxy, say: &(dyn Fn(&str) + Sync)) {
-    match lacking(plan, files, mirror).await {
+pub async fn report(plan: &Plan, files: &BootSet, snapshots: &[Snapshot], mirror: &Proxy, say: &(dyn Fn(&str) + Sync)) {
+    match lacking(plan, files, snapshots, mirror).await {
         Ok(lines) => lines.iter().for_each(|line| say(&format!("offline: {line}"))),
         Err(error) => say(&format!("offline: what is missing cannot be told: {error:#}")),
     }
 }
 
-async fn lacking(plan: &Plan, files: &BootSet, mirror: &Proxy) -> anyhow::Result<Vec<String>> {
-    let Wanted { packages, missing: mut lines } = wanted(plan, files, mirror).await?;
+async fn lacking(plan: &Plan, files: &BootSet, snapshots: &[Snapshot], mirror: &Proxy) -> anyhow::Result<Vec<String>> {
+    let Wanted { packages, missing: mut lines } = wanted(plan, files, snapshots, mirror).await?;
     let (total, flavour, mut absent) = (packages.len(), &plan.recipe.flavour, BTreeSet::new());
     for ((archive, path), name) in packages {
         if !mirror.has(&archive, &path).await? {
@@ -141,30 +142,13 @@ async fn lacking(plan: &Plan, files: &BootSet, mirror: &Proxy) -> anyhow::Result
     Ok(lines)
 }
 
-/// What the machines of a plan will ask for. This is the one place that knows the kinds of archive; each reads its metadata
-/// through the mirror, where an installation will ask for them too.
-async fn wanted(plan: &Plan, files: &BootSet, mirror: &Proxy) -> anyhow::Result<Wanted> {
+/// What the machines of a plan will ask for. This is the one place that knows the kinds of archive.
+async fn wanted(plan: &Plan, files: &BootSet, snapshots: &[Snapshot], mirror: &Proxy) -> anyhow::Result<Wanted> {
     let installs = Installs::read(&Installs::path(plan));
     let learnt: Vec<_> = installs.of(&plan.recipe).map(str::to_owned).collect();
-    match &plan.release.distro.archive.debian {
-        Some(_) => debian::wanted(plan, files, mirror, learnt).await.context("looking which packages it installs"),
-        None => Ok(learnt_only(plan, mirror, &learnt).await),
-    }
-}
-
-/// Where metadata do not say it, what was installed before does, as far as today's archive still has it.
-async fn learnt_only(plan: &Plan, mirror: &Proxy, learnt: &[String]) -> Wanted {
-    let mut wanted = Wanted::default();
-    for (archive, path) in learnt.iter().filter_map(|file| file.split_once('/')) {
-        match mirror.has(archive, path).await {
-            Ok(_) => wanted.add(archive, path, path.rsplit('/').next().unwrap_or(path).to_owned()),
-            Err(NotBrought { gone: true, .. }) => {}
-            Err(error) => wanted.missing.push(error.to_string()),
-        }
-    }
-    if learnt.is_empty() {
-        let flavour = &plan.recipe.flavour;
-        wanted.missing.push(format!("which packages {flavour} takes is not known before it was installed once"));
-    }
-    wanted
+    let wanted = match &plan.release.distro.archive.debian {
+        Some(_) => debian::wanted(plan, files, mirror, learnt).await,
+        None => rpm::wanted(plan, snapshots, mirror, &learnt).await,
+    };
+    wanted.context("looking which packages it installs")
 }

@@ -24,6 +24,8 @@ pub struct Supply {
     pub files: BootSet,
     /// What is known of the archives' files.
     pub ledger: Arc<dyn mirror::Ledger>,
+    /// The state of each repository, in the order of [`Release::repos`].
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
@@ -53,9 +55,9 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
     }
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
         None => Arc::new(SuiteLedger::new(suites)),
-        Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots)?),
+        Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots.clone())?),
     };
-    Ok(Supply { files, ledger })
+    Ok(Supply { files, ledger, snapshots })
 }
 
 /// The state of each repository, in the order of [`Release::repos`].

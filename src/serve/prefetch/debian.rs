@@ -8,8 +8,9 @@ use crate::{
     boot::Secret,
     distro::{self, Mirror},
     fetch::{
-        BootSet, kernel_version,
-        resolve::{self, Asked, Listed, Universe, World, answer},
+        BootSet,
+        debs::{self, Asked, Listed, Universe, World, answer},
+        kernel_version,
         suite_files::{Lists, Suite, SuiteFile},
     },
     mirror::{Brought, Proxy},
@@ -163,7 +164,7 @@ fn packages(indexes: Vec<Index>, asked: &Asked, kernel: Option<&str>, learnt: &[
             Lists::Installer => (&mut installer, World::Release),
             Lists::Nothing => continue,
         };
-        universe.add(resolve::read(&*file, &mirror, world).context("reading an index of packages")?);
+        universe.add(debs::read(&*file, &mirror, world).context("reading an index of packages")?);
     }
     let resolved = system.resolve(asked);
     // The installer loads what its hardware needs. All that its kernel can use is little more than what any machine takes.

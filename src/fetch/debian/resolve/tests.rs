@@ -5,8 +5,10 @@ fn stanza(name: &str, version: &str, fields: &str) -> String {
     let arch = if fields.contains("Architecture") { "" } else { "Architecture: amd64\n" };
     let upstream = version.split_once(':').map_or(version, |(_, version)| version);
     let of = if fields.contains("Architecture: all") { "all" } else { "amd64" };
+    // An empty line would end the stanza.
+    let fields = if fields.is_empty() { String::new() } else { format!("{fields}\n") };
     format!(
-        "Package: {name}\nVersion: {version}\n{arch}{fields}\nDescription: Depends: nothing\n Depends: nor-this\n\
+        "Package: {name}\nVersion: {version}\n{arch}{fields}Description: Depends: nothing\n Depends: nor-this\n\
          Filename: pool/{name}_{upstream}_{of}.deb\nSize: 7\n\n"
     )
 }
