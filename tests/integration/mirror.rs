@@ -11,3 +11,4 @@ mod known;
 mod semantics;
 mod sharing;
 mod upstream;
+mod wire;
