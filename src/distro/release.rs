@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, ensure};
 use minijinja::context;
@@ -72,6 +76,8 @@ pub struct Mirror {
 pub struct Disc {
     /// The folders of its repositories, by their ids; the root is the empty one.
     pub repos: BTreeMap<String, String>,
+    /// Packages with boot loaders that it does not have: the repository's id and the name.
+    pub lacks: BTreeSet<(String, String)>,
 }
 
 /// A signed list of digests; paths are relative to the main archive.
@@ -151,6 +157,17 @@ pub struct Loader {
     pub script: ScriptKind,
     /// Its files.
     pub files: Vec<Artifact>,
+}
+
+impl Loader {
+    /// Whether a disc has none of the sources of one of its files.
+    pub fn is_lacking(&self, disc: &Disc) -> bool {
+        let lacks = |source: &Source| match source {
+            Source::Rpm { repo, package, .. } => disc.lacks.contains(&(repo.clone(), package.clone())),
+            _ => false,
+        };
+        self.files.iter().any(|file| file.sources.iter().all(lacks))
+    }
 }
 
 impl Distro {
@@ -287,8 +304,9 @@ impl Release {
         })
     }
 
-    /// The release as a disc has it: without a signed list of images, and with the repositories that are there.
-    fn on_disc(self, disc: &Disc) -> Self {
+    /// The release as a disc has it: without a signed list of images, with the repositories and boot loaders that are there.
+    fn on_disc(mut self, disc: &Disc) -> Self {
+        self.loaders.retain(|loader| !loader.is_lacking(disc));
         let found = |repo: Repo| disc.repos.get(&repo.id).map(|path| Repo { path: path.clone(), ..repo });
         let repos = self.repos.into_iter().filter_map(found).collect();
         Self { tree: self.tree.map(|_| String::new()), checksum: None, repos, ..self }

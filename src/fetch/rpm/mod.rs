@@ -14,12 +14,12 @@ mod iso;
 pub(super) mod metalink;
 pub(super) mod mirrors;
 mod package;
-mod primary;
+pub(super) mod primary;
 pub(super) mod releases;
-mod repomd;
+pub(super) mod repomd;
 mod snapshot;
 mod tree;
-pub mod treeinfo;
+pub(super) mod treeinfo;
 mod version;
 mod xml;
 
