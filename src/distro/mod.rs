@@ -10,6 +10,7 @@ mod catalogue;
 pub mod check;
 mod data;
 mod description;
+mod disc;
 mod own;
 mod release;
 mod render;
@@ -23,6 +24,7 @@ pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
     RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
-pub use release::{Artifact, Checksum, Disc, Loader, Mirror, Release, Repo, Source};
+pub use disc::Disc;
+pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
 pub use templates::{Template, Templates};
 pub use treeinfo::treeinfo;
