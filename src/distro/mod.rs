@@ -10,6 +10,7 @@ mod catalogue;
 pub mod check;
 mod data;
 mod description;
+mod disc;
 mod kickstart;
 mod own;
 mod release;
@@ -25,8 +26,9 @@ pub use data::{
     ArchData, ArchiveData, ChecksumData, DebianData, Distro, FlavourData, LoaderData, MirrorData, NamedFile,
     PrefetchData, RehearseData, ReleaseData, RepoData, RpmData, ScriptKind, SourceData,
 };
+pub use disc::Disc;
 pub use kickstart::KickstartSelection;
-pub use release::{Artifact, Checksum, Disc, Loader, Mirror, Release, Repo, Source};
+pub use release::{Artifact, Checksum, Loader, Mirror, Release, Repo, Source};
 pub use suites::Suite;
 pub use templates::{Template, Templates};
 pub use treeinfo::treeinfo;

@@ -18,20 +18,11 @@ pub(super) fn open(file: &Path, name: &str) -> anyhow::Result<Entity> {
         // The file is replaced by rename and never written to again, so that these two tell its versions apart.
         etag: Some(format!("\"{:x}-{age:x}\"", metadata.len())),
         last_modified: date.and_then(|date| DateTimePrinter::new().timestamp_to_rfc9110_string(&date).ok()),
-        content_type: Some(content_type(name).to_owned()),
+        content_type: None,
     };
     let mut entity = Entity::stored(opened, head, metadata.len());
     entity.verified = true;
     Ok(entity)
-}
-
-/// UEFI firmware takes a loader by its type (UEFI 2.10 §24.7); installers do not look.
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase()).as_deref() {
-        Some("efi") => "application/efi",
-        Some("xml") => "application/xml",
-        _ => "application/octet-stream",
-    }
 }
 
 #[cfg(test)]
@@ -52,7 +43,6 @@ mod tests {
         };
         let (first, second) = (head("loader"), head("loader of another length"));
         assert_eq!(first.last_modified.as_deref(), Some("Tue, 15 Nov 2022 12:45:26 GMT"));
-        assert_eq!(first.content_type.as_deref(), Some("application/efi"));
         assert_ne!(first.etag, second.etag);
         for missing in ["no such file", ""] {
             let error = open(&folder.path().join(missing), "images/install.img").expect_err("nothing to serve");

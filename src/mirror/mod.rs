@@ -33,6 +33,7 @@ mod here;
 mod immutable;
 mod layout;
 mod ledger;
+mod multipart;
 mod prefetch;
 mod refusal;
 mod room;
@@ -45,7 +46,8 @@ mod store;
 mod upstream;
 
 use std::{
-    fmt,
+    collections::VecDeque,
+    fmt, io,
     net::IpAddr,
     path::PathBuf,
     sync::{
@@ -67,6 +69,7 @@ use self::{
     answer::Answer,
     entity::{Entity, Reader},
     flight::{Flights, Outcome},
+    multipart::{Multipart, Piece},
     refusal::Refusal,
     route::{Route, route},
     store::Store,
@@ -228,10 +231,16 @@ impl Proxy {
             self.0.stale.fetch_add(1, Ordering::Relaxed);
         }
         let answer = answer::decide(method, request, &entity.head, entity.length);
-        let (status, headers) = answer::headers(&answer, &entity.head, entity.length);
+        let name = &receipt.served.path;
+        let (status, headers) = answer::headers(&answer, &entity.head, entity.length, name);
         let body = match answer {
             Answer::Whole if method == Method::GET => follow(entity.reader(None), receipt.with(status)),
             Answer::Part(part) => follow(entity.reader(Some(part)), receipt.with(status)),
+            Answer::Parts(parts) => {
+                let total = entity.length.expect("parts are of a known length");
+                let multipart = answer::multipart(&parts, &entity.head, total, name);
+                follow(Parts::new(entity.clone(), multipart), receipt.with(status))
+            }
             Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => whole(Bytes::new(), receipt.with(status)),
         };
         let mut response = Response::new(body);
@@ -272,20 +281,74 @@ impl Drop for Receipt {
     }
 }
 
-/// A body that follows a reader.
-fn follow(reader: Reader, receipt: Receipt) -> Body {
-    Body::from_stream(stream::unfold((reader, receipt), |(mut reader, mut receipt)| async move {
-        let news = reader.next().await.transpose();
+/// Gives out a body, a piece at a time.
+trait Source: Send + 'static {
+    /// The next bytes; `None` at the end. An error means that the rest will not come.
+    fn next(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+
+    /// Whether all of it was given out.
+    fn finished(&self) -> bool;
+}
+
+impl Source for Reader {
+    fn next(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send {
+        Reader::next(self)
+    }
+
+    fn finished(&self) -> bool {
+        Reader::finished(self)
+    }
+}
+
+/// Several parts of a file, one after the other.
+struct Parts {
+    entity: Entity,
+    left: VecDeque<Piece>,
+    reader: Option<Reader>,
+}
+
+impl Parts {
+    fn new(entity: Entity, multipart: Multipart) -> Self {
+        Self { entity, left: multipart.pieces().collect(), reader: None }
+    }
+}
+
+impl Source for Parts {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                if let Some(bytes) = reader.next().await? {
+                    return Ok(Some(bytes));
+                }
+                self.reader = None;
+            }
+            match self.left.pop_front() {
+                Some(Piece::Text(text)) => return Ok(Some(text)),
+                Some(Piece::File(part)) => self.reader = Some(self.entity.reader(Some(part))),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// A body that follows its source.
+fn follow(source: impl Source, receipt: Receipt) -> Body {
+    Body::from_stream(stream::unfold((source, receipt), |(mut source, mut receipt)| async move {
+        let news = source.next().await.transpose();
         match &news {
             Some(Ok(chunk)) => {
                 receipt.served.bytes += chunk.len() as u64;
                 // hyper drops a body with a length after its last byte, without asking for the end.
-                receipt.served.complete = reader.finished();
+                receipt.served.complete = source.finished();
             }
             None => receipt.served.complete = true,
             Some(Err(_)) => {}
         }
-        Some((news?, (reader, receipt)))
+        Some((news?, (source, receipt)))
     }))
 }
 

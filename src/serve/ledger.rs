@@ -90,4 +90,14 @@ mod tests {
             assert_eq!(ledger.look_up(archive, path), Known::Nothing, "{archive}/{path}");
         }
     }
+
+    #[test]
+    fn of_a_disc_all_is_install_tree() {
+        let mut ledger = RunLedger::new("fedora", "");
+        ledger.add_file("images/install.img".to_owned(), PathBuf::from("/cache/install.img"));
+        assert_eq!(ledger.look_up("fedora", "images/install.img"), Known::Here("/cache/install.img".into()));
+        for path in ["images/updates.img", "media.repo", "Packages/x.rpm"] {
+            assert_eq!(ledger.look_up("fedora", path), Known::Refused(OUTSIDE), "{path}");
+        }
+    }
 }

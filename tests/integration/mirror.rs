@@ -21,3 +21,4 @@ mod semantics;
 mod sharing;
 mod suites;
 mod upstream;
+mod wire;

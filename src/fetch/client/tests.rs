@@ -124,7 +124,7 @@ async fn what_is_not_there_is_404_and_what_is_no_file_is_never_opened() {
 fn what_may_not_be_read_is_an_error_and_not_absent() {
     let bench = Bench::new();
     bench.write("secret", b"");
-    fs::set_permissions(bench.path("secret"), fs::Permissions::from_mode(0)).expect("a file of ours");
+    fs::set_permissions(bench.path("secret"), fs::Permissions::from_mode(0o0)).expect("a file of ours");
     fs::set_permissions(bench.folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder of ours");
     let asking = || {
         setfsuid(Uid::from_raw(612_345));

@@ -9,13 +9,19 @@ use url::Url;
 use super::Question;
 use crate::{
     distro::{
-        Disc, Distro, ReleaseData, Repo,
+        Disc, Distro, Release, ReleaseData, Source,
         address::{below, join, local, shown},
     },
     fetch::{
         Client, Unanswered, download,
         download::DownloadError,
-        rpm::{mirrors::repomd_of, treeinfo::Described},
+        rpm::{
+            mirrors::repomd_of,
+            primary::{self, Primary},
+            repomd,
+            treeinfo::Described,
+        },
+        store::blocking,
     },
     model::Hinted,
 };
@@ -126,8 +132,8 @@ fn no_archive(distro: &Distro, directory: &str, looked_for: &[String]) -> anyhow
     Hinted::new(what, "name the root of an archive: the folder that these paths are below").into()
 }
 
-/// The release of Fedora's family that a directory has, and how it is laid out if it is a disc. `named` gives a release's install
-/// tree and its repositories.
+/// The release of Fedora's family that a directory has, and how it is laid out if it is a disc. `named` gives a release its
+/// names.
 ///
 /// # Errors
 /// A directory that is no archive, or the disc of something else.
@@ -135,14 +141,14 @@ pub(super) async fn rpm_release(
     question: &Question<'_>,
     root: &Url,
     client: &Client,
-    named: impl Fn(&ReleaseData) -> anyhow::Result<(String, Vec<Repo>)>,
+    named: impl Fn(&ReleaseData) -> anyhow::Result<Release>,
 ) -> anyhow::Result<(ReleaseData, Option<Disc>)> {
     let distro = question.distro;
     match download::read(client, &below(root, ".treeinfo"), TREEINFO_LIMIT).await {
         Ok(text) => {
             let described = Described::parse(&String::from_utf8_lossy(&text));
             let release = release_of(question, &described, &shown(root))?;
-            let disc = disc(client, root, &described, &named(&release)?.1).await?;
+            let disc = disc(client, root, &described, &named(&release)?).await?;
             return Ok((release, Some(disc)));
         }
         Err(DownloadError::Gone { .. }) => {}
@@ -154,7 +160,7 @@ pub(super) async fn rpm_release(
     };
     let mut looked_for = vec![".treeinfo".to_owned()];
     for release in wanted {
-        let path = join(&named(release)?.0, ".treeinfo");
+        let path = join(&named(release)?.tree.unwrap_or_default(), ".treeinfo");
         if has(client, root, &path).await? {
             return Ok((release.clone(), None));
         }
@@ -207,20 +213,44 @@ fn is_of(name: &str, distro: &Distro) -> bool {
     !name.is_empty() && [&distro.name, &distro.id].into_iter().any(|known| name.starts_with(&plain(known)))
 }
 
-/// Which repositories a disc has, and where.
-async fn disc(client: &Client, root: &Url, described: &Described, repos: &[Repo]) -> anyhow::Result<Disc> {
+/// Which repositories a disc has, and where; which boot loaders they lack.
+async fn disc(client: &Client, root: &Url, described: &Described, release: &Release) -> anyhow::Result<Disc> {
     let mut disc = Disc::default();
-    for (number, repo) in repos.iter().enumerate() {
+    for (number, repo) in release.repos.iter().enumerate() {
         let Some(folder) = described.repository(&repo.id, number == 0) else { continue };
         if has(client, root, &repomd_of(folder)).await? {
             disc.repos.insert(repo.id.clone(), folder.to_owned());
         }
     }
-    match repos.first().filter(|first| !disc.repos.contains_key(&first.id)) {
-        None => Ok(disc),
-        Some(first) => {
-            let what = format!("{} has no repository {} that its .treeinfo names", shown(root), first.id);
-            Err(Hinted::new(what, "take a disc with packages (DVD), not one that only starts the installer").into())
+    if let Some(first) = release.repos.first().filter(|first| !disc.repos.contains_key(&first.id)) {
+        let what = format!("{} has no repository {} that its .treeinfo names", shown(root), first.id);
+        let hint = "take a disc with packages (DVD), not one that only starts the installer";
+        return Err(Hinted::new(what, hint).into());
+    }
+    let files = release.loaders.iter().flat_map(|loader| &loader.files);
+    for source in files.flat_map(|file| &file.sources) {
+        let Source::Rpm { repo, package, .. } = source else { continue };
+        let there = match disc.repos.get(repo) {
+            Some(folder) => {
+                let packages = packages(client, root, folder).await?;
+                packages.newest(package, &release.arch_name).or_else(|| packages.newest(package, "noarch")).is_some()
+            }
+            None => false,
+        };
+        if !there {
+            disc.lacks.insert((repo.clone(), package.clone()));
         }
     }
+    Ok(disc)
+}
+
+/// The packages of a repository, as it lists them: what vouches for the list is looked at when it is taken.
+async fn packages(client: &Client, root: &Url, folder: &str) -> anyhow::Result<Primary> {
+    let url = below(root, &repomd_of(folder));
+    let reading = || format!("reading {}", shown(&url));
+    let listed = repomd::parse(&download::read(client, &url, repomd::LIMIT).await?).with_context(reading)?;
+    let listed = listed.into_iter().find(|listed| listed.kind == "primary").context("it lists no packages");
+    let listed = listed.with_context(reading)?;
+    let path = local(&below(root, &join(folder, &listed.path))).context("a directory has paths")?;
+    blocking(move || primary::read(&path, &listed).with_context(|| format!("reading {}", path.display()))).await
 }

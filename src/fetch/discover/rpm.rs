@@ -11,7 +11,10 @@ use url::Url;
 
 use super::{Question, Sources, chosen, directory};
 use crate::{
-    distro::{Disc, Distro, Mirror, Release, ReleaseData, RpmData, address::is_local},
+    distro::{
+        Disc, Distro, Mirror, Release, ReleaseData, RpmData,
+        address::{is_local, shown},
+    },
     fetch::{
         Client,
         download::replace,
@@ -27,7 +30,7 @@ pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Cl
     let (mut notes, distro) = (Vec::new(), question.distro);
     let chosen = chosen(question)?;
     let (release, disc) = match chosen.as_ref().filter(|url| is_local(url)) {
-        Some(directory) => in_directory(question, directory, client).await?,
+        Some(directory) => in_directory(question, directory, client, &mut notes).await?,
         None => (release(question, rpm, client, &mut notes).await?, None),
     };
     let mut public_mirrors = distro.public_mirrors();
@@ -55,12 +58,18 @@ async fn in_directory(
     question: &Question<'_>,
     directory: &Url,
     client: &Client,
+    notes: &mut Vec<String>,
 ) -> anyhow::Result<(ReleaseData, Option<Disc>)> {
-    let named = |release: &ReleaseData| {
-        let Release { tree, repos, .. } = named(question, release)?;
-        Ok((tree.unwrap_or_default(), repos))
-    };
-    directory::rpm_release(question, directory, client, named).await
+    let named = |release: &ReleaseData| named(question, release);
+    let (release, disc) = directory::rpm_release(question, directory, client, named).await?;
+    if let Some(disc) = &disc {
+        for loader in named(&release)?.loaders.iter().filter(|loader| loader.is_lacking(disc)) {
+            let firmware: Vec<_> = loader.firmware.iter().map(ToString::to_string).collect();
+            let firmware = firmware.join(" and ");
+            notes.push(format!("{} has no boot loader for {firmware}: such machines are not served", shown(directory)));
+        }
+    }
+    Ok((release, disc))
 }
 
 /// The release, and in a note what it was taken from, should that not be today's list.

@@ -17,13 +17,13 @@ pub(super) mod metalink;
 pub(super) mod mirrors;
 mod package;
 mod pool;
-mod primary;
+pub(super) mod primary;
 pub(super) mod releases;
-mod repomd;
+pub(super) mod repomd;
 mod resolve;
 mod snapshot;
 mod tree;
-pub mod treeinfo;
+pub(super) mod treeinfo;
 mod version;
 mod xml;
 

@@ -11,10 +11,7 @@ use url::Url;
 
 use super::*;
 
-#[path = "../../fixtures/rpm/mod.rs"]
-mod upstream;
-
-use upstream::{Rpm, put, repository};
+use super::rpm_repos::upstream::{Rpm, put, repository};
 
 const IPXE: Rpm = Rpm { name: "ipxe-bootimgs-x86", version: "1", bytes: b"a loader" };
 
@@ -211,6 +208,20 @@ async fn the_root_of_a_disc_is_an_install_tree() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     write_disc(folder.path());
     take_from_disc(folder.path()).await?;
+    // As Fedora's is, without what boots machines that have a BIOS.
+    fs::remove_dir_all(folder.path().join("AppStream"))?;
+    repository(&folder.path().join("AppStream"), &[]);
+    let sources = found("almalinux", None, folder.path(), &TestKey::new(1)).await?;
+    let named = format!("{} has no boot loader for ", folder.path().display());
+    assert!(
+        sources.notes[0].starts_with(&named) && sources.notes[0].to_lowercase().contains("bios"),
+        "{:?}",
+        sources.notes
+    );
+    let distro = Catalogue::embedded().distro("almalinux")?;
+    let release = Release::new(distro, &sources.release, "server", Arch::X86_64, sources.mirrors)?;
+    assert!(release.loader(Firmware::Bios).is_none() && release.loader(Firmware::Uefi).is_some());
+    repository(&folder.path().join("AppStream"), &[IPXE]);
     // A disc that was copied badly.
     put(&folder.path().join("images/install.img"), b"another installer");
     let error = take_from_disc(folder.path()).await.expect_err("altered");

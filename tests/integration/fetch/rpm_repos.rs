@@ -16,7 +16,7 @@ use provisioner::{
 use super::archive::{Fault, FaultyServer, NOW, TestKey};
 
 #[path = "../../fixtures/rpm/mod.rs"]
-mod upstream;
+pub mod upstream;
 
 use upstream::{Rpm, Written, add_group, image, metalink, put, repository, sha256};
 

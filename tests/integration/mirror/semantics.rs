@@ -54,7 +54,7 @@ async fn ranges_and_conditions_cold_and_hot() {
             ("range", "bytes=990-", 206, Some(&body[990..]), Some("bytes 990-999/1000")),
             ("range", "bytes=-5", 206, Some(&body[995..]), Some("bytes 995-999/1000")),
             ("range", "bytes=1000-", 416, None, Some("bytes */1000")),
-            ("range", "bytes=0-1,5-6", 200, Some(&body[..]), None),
+            ("range", "bytes=0-1,5-900", 200, Some(&body[..]), None),
             ("if-none-match", "\"v1\"", 304, None, None),
             ("if-none-match", "\"v0\"", 200, Some(&body[..]), None),
             ("if-modified-since", DATE, 304, None, None),
