@@ -37,6 +37,6 @@ pub(super) async fn wanted(
             Err(error) => wanted.missing.push(error.to_string()),
         }
     }
-    wanted.missing.extend(unmet.into_iter().map(|what| format!("the repositories have no {what}")));
+    wanted.missing.extend(unmet);
     Ok(wanted)
 }
