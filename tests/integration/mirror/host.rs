@@ -1,4 +1,4 @@
-//! The machine that the mirror runs on: its disk is full, may not be written to, or its clock jumps.
+//! The machine that the mirror runs on: its disk is full, or its clock jumps.
 
 use std::{
     fs::{self, File},
@@ -125,30 +125,6 @@ async fn a_full_disk_costs_what_has_no_room_and_nothing_else() {
     let mounts = format!(r#"mount -t tmpfs -o size={ROOM} small "$folder""#);
     inside("a_full_disk_inside", &mounts, folder.path()).await;
     assert_eq!(visible(folder.path()), [""; 0], "it was not this machine's disk");
-}
-
-#[tokio::test]
-async fn a_read_only_folder_inside() {
-    let Ok(folder) = std::env::var("INSIDE_FOLDER") else { return };
-    let upstream = Upstream::start(|asked| file(asked, b"hello", "\"v1\"")).await;
-    let proxy = open(Path::new(&folder), &upstream, None);
-    let got = get(&proxy, DEB).await;
-    assert_eq!(got.body.as_deref(), Some(&b"kept"[..]), "what is stored is served");
-    let got = get(&proxy, "debian/pool/other.deb").await;
-    let text = String::from_utf8(got.body.expect("a body")).expect("text");
-    assert!(got.status == StatusCode::INTERNAL_SERVER_ERROR && text.contains("Read-only file system"), "{text}");
-    assert_eq!(upstream.asked().len(), 0, "what cannot be kept is not asked for");
-}
-
-#[tokio::test]
-async fn a_read_only_folder_is_served_from_and_not_written_to() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let stored = folder.path().join(DEB);
-    fs::create_dir_all(stored.parent().expect("it has one")).expect("made");
-    fs::write(stored, "kept").expect("written");
-    let mounts = r#"mount --bind "$folder" "$folder" && mount -o remount,bind,ro "$folder""#;
-    inside("a_read_only_folder_inside", mounts, folder.path()).await;
-    assert_eq!(visible(folder.path()), [DEB]);
 }
 
 /// The store compares times only for equality: a file of the future is no fresher than one of 1970.

@@ -250,7 +250,8 @@ pub fn visible(folder: &Path) -> Vec<String> {
             let entry = entry.expect("an entry");
             let name = format!("{name}{}", entry.file_name().to_string_lossy());
             match entry.file_type().expect("a type").is_dir() {
-                true if name == ".meta" => {}
+                // The store's own; what is half-written is not to be seen either.
+                _ if name.starts_with('.') && !name.starts_with(".part-") => {}
                 true => below(&entry.path(), &format!("{name}/"), found),
                 false => found.push(name),
             }
