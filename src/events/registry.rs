@@ -123,7 +123,7 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         let registry = Registry::open(&path).expect("a registry");
         for count in 1..=20 {
-            registry.record(Mac([2, 0, 0, 0, 0, 7]), EventKind::Packages { count, bytes: 0 });
+            registry.record(Mac([2, 0, 0, 0, 0, 7]), EventKind::Packages { count, bytes: 0, unverified: 0 });
         }
         registry.settled().await;
         let (_, events) = Journal::open(&path).expect("the journal");

@@ -82,6 +82,16 @@ impl Layout {
     }
 }
 
+/// Whether there was one.
+fn remove_if_there(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        // Another provisioner that starts now was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes a part, unless a living process holds it.
 pub(super) fn remove_part(path: &Path, intent: Intent) -> io::Result<bool> {
     let file = match File::open(path) {
@@ -91,7 +101,7 @@ pub(super) fn remove_part(path: &Path, intent: Intent) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     match file.try_lock() {
-        Ok(()) if intent == Intent::Remove => fs::remove_file(path).map(|()| true),
+        Ok(()) if intent == Intent::Remove => remove_if_there(path),
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),

@@ -56,6 +56,9 @@ pub enum EventKind {
         count: u64,
         /// Their size in bytes.
         bytes: u64,
+        /// Files, packages or not, whose content nothing here vouches for.
+        #[serde(default, skip_serializing_if = "is_none")]
+        unverified: u64,
     },
     /// It asked our mirror for a package and was not given it.
     Refused {
@@ -96,6 +99,23 @@ pub enum EventKind {
     Rearmed,
 }
 
+/// How many of the files that a machine took nothing here vouches for; none is not worth a word.
+pub struct Unverified(pub u64);
+
+impl fmt::Display for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(", 1 file not verified"),
+            files => write!(f, ", {files} files not verified"),
+        }
+    }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl fmt::Display for EventKind {
     /// In plain words, for the terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +128,9 @@ impl fmt::Display for EventKind {
             Self::AskedForAnswers => f.write_str("installer asked for its answers"),
             Self::InstallerStarted => f.write_str("installer started"),
             Self::Partitioned => f.write_str("disk partitioned"),
-            Self::Packages { count, bytes } => write!(f, "packages {count}, {} MB", bytes / 1_000_000),
+            Self::Packages { count, bytes, unverified } => {
+                write!(f, "packages {count}, {} MB{}", bytes / 1_000_000, Unverified(*unverified))
+            }
             Self::Refused { file, status: 404 } => write!(f, "asked for {file}, which the mirror does not have"),
             Self::Refused { file, status } => write!(f, "was not given {file} (status {status}): see the log"),
             Self::Finishing => f.write_str("finishing"),

@@ -22,6 +22,8 @@ pub struct Machine {
     pub packages: u64,
     /// Their size in bytes.
     pub bytes: u64,
+    /// Files of this installation whose content nothing here vouched for.
+    pub unverified: u64,
     /// Installations begun after one that did not end well, in this run of the program.
     pub retries: u32,
     /// Public SSH host keys of the system on its disk.
@@ -67,6 +69,7 @@ impl Machine {
             progress: Progress::Seen,
             packages: 0,
             bytes: 0,
+            unverified: 0,
             retries: 0,
             host_keys: Vec::new(),
             hostname: None,
@@ -103,7 +106,9 @@ impl Machine {
                 self.install();
                 self.host_keys.clear();
             }
-            EventKind::Packages { count, bytes } => (self.packages, self.bytes) = (*count, *bytes),
+            EventKind::Packages { count, bytes, unverified } => {
+                (self.packages, self.bytes, self.unverified) = (*count, *bytes, *unverified);
+            }
             EventKind::Finishing => self.reach(Progress::Finishing),
             EventKind::Installed => self.reach(Progress::Installed),
             // SECURITY: not after the end: a late report must not have an installed system erased.
@@ -138,7 +143,7 @@ impl Machine {
 
     fn start_over(&mut self, progress: Progress) {
         self.progress = progress;
-        (self.packages, self.bytes) = (0, 0);
+        (self.packages, self.bytes, self.unverified) = (0, 0, 0);
         self.handed_off = None;
     }
 
@@ -180,7 +185,7 @@ mod tests {
             E::Leased { address },
             E::LoadingKernel,
             E::AskedForAnswers,
-            E::Packages { count: 3, bytes: 9 },
+            E::Packages { count: 3, bytes: 9, unverified: 0 },
             E::Finishing,
             E::Installed,
             E::SentToDisk { firmware: Firmware::Uefi, arch: Arch::X86_64 },

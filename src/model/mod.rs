@@ -30,7 +30,7 @@ pub use digest::{Expected, Sha256Digest};
 pub use disk::Disk;
 pub use encryption::{Encryption, Passphrase};
 pub use endpoints::Endpoints;
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, Unverified};
 pub use firmware::{Firmware, Stage};
 pub use handoff::Handoff;
 pub use hinted::Hinted;

@@ -1,6 +1,6 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::model::{Firmware, Machine};
+use crate::model::{Firmware, Machine, Unverified};
 
 /// How a rehearsal went that succeeded: the installed system booted from its own disk and takes logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl fmt::Display for Report {
         let in_all = self.stages.iter().map(|stage| stage.took).sum();
         writeln!(f, "{:>15}  in all, from power-on", clock(in_all))?;
         let megabytes = self.machine.bytes / 1_000_000;
-        writeln!(f, "it fetched {} packages, {megabytes} MB", self.machine.packages)?;
+        let Machine { packages, unverified, .. } = self.machine;
+        writeln!(f, "it fetched {packages} packages, {megabytes} MB{}", Unverified(unverified))?;
         match &self.access {
             Access::Gone => f.write_str("nothing of it is left; --keep keeps it running to log in to"),
             Access::Disk(path) => write!(f, "its disk is {}", path.display()),

@@ -198,17 +198,23 @@ impl Desk {
     /// The mirror has answered: packages are counted, and one that a machine cannot have is told of. Installers stop there,
     /// most of them with a question on a screen that nobody watches.
     pub fn mirrored(&self, client: IpAddr, served: &Served) {
+        let Some(Machine { mac, .. }) = self.machine_at(client) else { return };
+        let file = || format!("{}/{}", served.mirror, served.path);
+        let given = matches!(served.status, 200 | 206) && served.bytes > 0;
+        if given && !served.verified {
+            tracing::debug!("{mac} was given {}, which nothing here vouches for", file());
+            self.packages.add_unverified(mac, file());
+        }
         let suffixes = &self.plan.release.distro.package_suffixes;
         if !suffixes.iter().any(|suffix| served.path.ends_with(suffix)) {
             return;
         }
-        let Some(Machine { mac, .. }) = self.machine_at(client) else { return };
         if served.status >= 400 {
             let file = served.path.rsplit('/').next().unwrap_or_default().to_owned();
             self.registry.record_change(mac, EventKind::Refused { file, status: served.status });
         } else if served.complete
             && served.status == 200
-            && let Some(event) = self.packages.add(mac, format!("{}/{}", served.mirror, served.path), served.bytes)
+            && let Some(event) = self.packages.add(mac, file(), served.bytes)
         {
             self.registry.record(mac, event);
         }

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +17,10 @@ pub struct Tally(Mutex<HashMap<Mac, Count>>);
 struct Count {
     count: u64,
     bytes: u64,
-    told: u64,
+    /// Files whose content nothing here vouches for, as `<archive>/<path>`.
+    unverified: BTreeSet<String>,
+    /// How many packages and unverified files were told of.
+    told: (u64, u64),
     /// Which, as `<archive>/<path>`.
     taken: Packages,
     /// Whether this run saw the installation from its start.
@@ -32,14 +35,19 @@ impl Tally {
         count.taken.insert(package);
         count.count += 1;
         count.bytes += bytes;
-        (count.count >= count.told + STEP).then(|| count.tell())
+        (count.count >= count.told.0 + STEP).then(|| count.tell())
+    }
+
+    /// A file, package or not, whose content nothing here vouches for.
+    pub fn add_unverified(&self, mac: Mac, file: String) {
+        self.counts().entry(mac).or_default().unverified.insert(file);
     }
 
     /// What has not been told yet, at the end of an installation.
     pub fn rest(&self, mac: Mac) -> Option<EventKind> {
         let mut counts = self.counts();
         let count = counts.get_mut(&mac)?;
-        (count.count > count.told).then(|| count.tell())
+        (count.sum() != count.told).then(|| count.tell())
     }
 
     /// A new installation begins.
@@ -61,8 +69,12 @@ impl Tally {
 
 impl Count {
     fn tell(&mut self) -> EventKind {
-        self.told = self.count;
-        EventKind::Packages { count: self.count, bytes: self.bytes }
+        self.told = self.sum();
+        EventKind::Packages { count: self.count, bytes: self.bytes, unverified: self.told.1 }
+    }
+
+    fn sum(&self) -> (u64, u64) {
+        (self.count, self.unverified.len() as u64)
     }
 }
 
@@ -76,10 +88,15 @@ mod tests {
     fn tells_at_every_step_and_once_at_the_end() {
         let tally = Tally::default();
         let told: Vec<_> = (0..STEP + 3).filter_map(|n| tally.add(MAC, format!("debian/{n}"), 10)).collect();
-        assert_eq!(told, [EventKind::Packages { count: STEP, bytes: STEP * 10 }]);
+        let packages = |count, unverified| EventKind::Packages { count, bytes: count * 10, unverified };
+        assert_eq!(told, [packages(STEP, 0)]);
         let all = STEP + 3;
-        assert_eq!(tally.rest(MAC), Some(EventKind::Packages { count: all, bytes: all * 10 }));
+        assert_eq!(tally.rest(MAC), Some(packages(all, 0)));
         assert_eq!(tally.rest(MAC), None);
+        for _ in 0..2 {
+            tally.add_unverified(MAC, "debian/extra.cfg".to_owned());
+        }
+        assert_eq!(tally.rest(MAC), Some(packages(all, 1)), "one file, however often it is asked for");
         tally.restart(MAC);
         assert_eq!(tally.rest(MAC), None);
     }

@@ -140,7 +140,6 @@ async fn whenever_it_is_killed_every_file_with_a_name_is_whole() {
         let mut children = Vec::new();
         for _ in 0..if kills % PAIRS == 0 { 2 } else { 1 } {
             children.push(start(&format!("endlessly {}", chance.next()), folder.path(), &upstream));
-            asks(&asked, &news, children.last_mut().expect("just begun"), 1).await;
         }
         while let Some(mut child) = children.pop() {
             asks(&asked, &news, &mut child, chance.within(0..12)).await;
