@@ -13,6 +13,7 @@ use crate::{
     content, load,
     load::Target,
     peers::{Peer, Running},
+    process,
     table::{Metric, Row},
     upstream::Upstream,
 };
@@ -126,12 +127,7 @@ impl Bench {
         let asked = self.upstream.tally(&content::path(case.length)).requests - asked;
         ensure!(asked == 0, "it has asked upstream {asked} times for a file that it had");
         let speed = bytes as f64 / elapsed.as_secs_f64();
-        Ok(vec![
-            speed / MB,
-            speed / case.length as f64,
-            cpu.as_secs_f64() / (bytes as f64 / GB),
-            running.process.peak_memory()? as f64 / MB,
-        ])
+        Ok(vec![speed / MB, speed / case.length as f64, per_gb(cpu, bytes), running.process.peak_memory()? as f64 / MB])
     }
 
     fn miss(&self, peer: Peer, case: Case) -> anyhow::Result<Vec<f64>> {
@@ -147,7 +143,7 @@ impl Bench {
             slowest.as_secs_f64(),
             got[got.len() / 2].first_byte.as_secs_f64() * 1e3,
             asked as f64 / case.length as f64,
-            cpu.as_secs_f64() / ((case.clients as u64 * case.length) as f64 / GB),
+            per_gb(cpu, case.clients as u64 * case.length),
             running.process.peak_memory()? as f64 / MB,
         ])
     }
@@ -191,6 +187,11 @@ impl fmt::Display for Case {
         };
         write!(f, "{work}, {}, {clients} client{}", size(length), if clients == 1 { "" } else { "s" })
     }
+}
+
+/// Seconds for a GB; not a number where the clock is too coarse to tell.
+fn per_gb(cpu: Duration, bytes: u64) -> f64 {
+    if cpu < 5 * process::TICK { f64::NAN } else { cpu.as_secs_f64() / (bytes as f64 / GB) }
 }
 
 /// As the table says it: every number here is a round one.
