@@ -153,13 +153,13 @@ impl Bench {
         let asked = self.upstream.tally(&content::path(case.length)).bytes - asked;
         let slowest = got.iter().map(|got| got.total).max().context("a client")?;
         got.sort_unstable_by_key(|got| got.first_byte);
-        Ok(Some(vec![
+        Ok(vec![
             slowest.as_secs_f64(),
             got[got.len() / 2].first_byte.as_secs_f64() * 1e3,
             asked as f64 / case.length as f64,
             per_gb(cpu, case.clients as u64 * case.length),
             running.process.peak_memory()? as f64 / MB,
-        ]))
+        ])
     }
 
     fn start(&self, peer: Peer, folder: &Path, case: Case) -> anyhow::Result<(Running, Target)> {
