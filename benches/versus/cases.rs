@@ -13,12 +13,15 @@ use crate::{
     content, load,
     load::Target,
     peers::{Peer, Running},
+    process,
     table::{Metric, Row},
     upstream::Upstream,
 };
 
 const MB: f64 = 1e6;
 const GB: f64 = 1e9;
+/// Most often that a round is begun.
+const TRIES: usize = 3;
 
 /// What every hit is measured by.
 pub static OF_HITS: [Metric; 4] = [
@@ -111,6 +114,12 @@ impl Bench {
     }
 
     fn hit(&self, peer: Peer, case: Case) -> anyhow::Result<Vec<f64>> {
+        let only_hits = (0..TRIES).find_map(|_| self.only_hits(peer, case).transpose());
+        only_hits.with_context(|| format!("it has asked upstream {TRIES} times for a file that it had"))?
+    }
+
+    /// Nothing if it asked upstream: nginx that has just started does, now and then.
+    fn only_hits(&self, peer: Peer, case: Case) -> anyhow::Result<Option<Vec<f64>>> {
         let (running, target) = self.start(peer, &self.kept(peer), case)?;
         let asked = self.upstream.tally(&content::path(case.length)).requests;
         let (bytes, cpu, elapsed) = load::during(&target, case.clients, |meter| {
@@ -123,15 +132,16 @@ impl Bench {
             let ended = now()?;
             Ok::<_, anyhow::Error>((ended.0 - begun.0, ended.1 - begun.1, ended.2 - begun.2))
         })??;
-        let asked = self.upstream.tally(&content::path(case.length)).requests - asked;
-        ensure!(asked == 0, "it has asked upstream {asked} times for a file that it had");
+        if self.upstream.tally(&content::path(case.length)).requests > asked {
+            return Ok(None);
+        }
         let speed = bytes as f64 / elapsed.as_secs_f64();
-        Ok(vec![
+        Ok(Some(vec![
             speed / MB,
             speed / case.length as f64,
-            cpu.as_secs_f64() / (bytes as f64 / GB),
+            per_gb(cpu, bytes),
             running.process.peak_memory()? as f64 / MB,
-        ])
+        ]))
     }
 
     fn miss(&self, peer: Peer, case: Case) -> anyhow::Result<Vec<f64>> {
@@ -147,7 +157,7 @@ impl Bench {
             slowest.as_secs_f64(),
             got[got.len() / 2].first_byte.as_secs_f64() * 1e3,
             asked as f64 / case.length as f64,
-            cpu.as_secs_f64() / ((case.clients as u64 * case.length) as f64 / GB),
+            per_gb(cpu, case.clients as u64 * case.length),
             running.process.peak_memory()? as f64 / MB,
         ])
     }
@@ -191,6 +201,11 @@ impl fmt::Display for Case {
         };
         write!(f, "{work}, {}, {clients} client{}", size(length), if clients == 1 { "" } else { "s" })
     }
+}
+
+/// Seconds for a GB; not a number where the clock is too coarse to tell.
+fn per_gb(cpu: Duration, bytes: u64) -> f64 {
+    if cpu < 5 * process::TICK { f64::NAN } else { cpu.as_secs_f64() / (bytes as f64 / GB) }
 }
 
 /// As the table says it: every number here is a round one.

@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// Unit of the times in `/proc/<pid>/stat` (proc(5)): 100 in a second on every architecture that Debian has.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(20);
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 

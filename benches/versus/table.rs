@@ -45,15 +45,15 @@ pub struct Row {
     pub samples: Vec<Vec<Vec<f64>>>,
 }
 
-const CASE: usize = 32;
-const FIGURE: usize = 11;
+const CASE: usize = 36;
+const FIGURE: usize = 13;
 const RATIO: usize = 9;
 
 /// What the table is, above it.
 pub fn caption() -> &'static str {
     "Ratios: how many times better ours is, 1.00 is even, `<` marks where it is worse. Each is the median of the rounds; in a\n\
      round the servers do the same work one after another. CPU and memory are the servers' own, with all their processes;\n\
-     memory is what they share with nobody. `upstream` is bytes asked from it, in sizes of the file."
+     memory is what they share with nobody. `upstream` is bytes asked from it, in sizes of the file. NaN: too little to measure."
 }
 
 /// The head of the rows that have these metrics.
@@ -85,7 +85,7 @@ impl Row {
             line += " | ";
             for ratio in (0..self.metrics.len()).filter_map(|nth| self.ratio(peer, nth)) {
                 let mark = if ratio < 0.995 { '<' } else { ' ' };
-                line += &format!("{:>width$.2}{mark}", ratio, width = RATIO - 1);
+                line += &format!("{ratio:>width$.2}{mark}", width = RATIO - 1);
             }
         }
         line

@@ -3,14 +3,17 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::content::{Blocks, length_of};
+use crate::{
+    content::{Blocks, length_of},
+    peers::listen,
+};
 
 /// Smallest step of a throttled upstream.
 const STEP: u64 = 64 << 10;
@@ -49,8 +52,8 @@ struct Request {
 }
 
 impl Upstream {
-    pub fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+    pub fn start() -> anyhow::Result<Self> {
+        let listener = listen()?;
         let (address, shared) = (listener.local_addr()?, Arc::new(Shared::default()));
         let state = Arc::clone(&shared);
         thread::spawn(move || {

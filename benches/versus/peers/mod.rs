@@ -8,6 +8,7 @@ use std::{
     env, fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::Context;
@@ -72,6 +73,14 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// A port that was free just now: neither of the others can say which one it took.
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(listen()?.local_addr()?)
+}
+
+/// A listener on loopback.
+///
+/// QUIRK: not on a port of the kernel's choice: apt-cacher-ng 3.7.4 uses none above 32767, its own or upstream's.
+pub fn listen() -> anyhow::Result<TcpListener> {
+    let mut ports = (1024 + process::id() % 16384..=32767).filter_map(|port| u16::try_from(port).ok());
+    ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).context("looking for a free port")
 }

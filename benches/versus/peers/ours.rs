@@ -20,7 +20,10 @@ use provisioner::{
     model::Mac,
     net::Place,
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
 
 use super::Running;
 use crate::process::Process;
@@ -37,7 +40,8 @@ pub fn start(folder: &Path, upstream: SocketAddr) -> anyhow::Result<Running> {
     Ok(Running { process, address, prefix: "mirror/" })
 }
 
-/// What the process does that was started by [`start`]: says its port, and serves until whoever started it is gone.
+/// What the process does that was started by [`start`]: says its port, and serves until it is told to end or whoever started
+/// it is gone. What it was sent is in its store then.
 #[tokio::main]
 pub async fn serve(folder: PathBuf, upstream: SocketAddr) -> anyhow::Result<()> {
     let mirror = Proxy::open(Config {
@@ -52,17 +56,21 @@ pub async fn serve(folder: PathBuf, upstream: SocketAddr) -> anyhow::Result<()> 
         on_served: Arc::new(|_, _| {}),
     })?;
     let config = http::Config { address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: None };
-    let server = http::bind(&Place::Here, &config, Arc::new(Nothing), mirror)?;
+    let server = http::bind(&Place::Here, &config, Arc::new(Nothing), mirror.clone())?;
     println!("{}", server.local_addr()?.port());
+    let mut end = signal(SignalKind::terminate())?;
     let (gone, parent) = tokio::sync::oneshot::channel();
     thread::spawn(move || {
         let _ = io::stdin().read(&mut [0]);
         let _ = gone.send(());
     });
     tokio::select! {
-        ended = server.run() => ended,
-        _ = parent => Ok(()),
+        ended = server.run() => ended?,
+        _ = end.recv() => {}
+        _ = parent => {}
     }
+    mirror.landed().await;
+    Ok(())
 }
 
 /// The desk of a house that only has a mirror.
