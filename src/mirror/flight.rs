@@ -12,6 +12,7 @@ use super::{
     download::{Download, Failure, Mirrors, teach},
     entity::{Entity, Phase, Progress},
     ledger::Ledger,
+    opened::Opened,
     refusal::Refusal,
     route::Class,
     seen::{self, Seen},
@@ -44,6 +45,7 @@ pub(super) struct Flights {
     checked: Mutex<HashMap<String, Checked>>,
     /// Files whose content is known: what their stored copies are.
     seen: Seen,
+    opened: Opened,
 }
 
 /// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
@@ -75,8 +77,8 @@ impl Flights {
         runtime: Handle,
         offline: bool,
     ) -> Self {
-        let (mirrors, under_way, checked, seen) = Default::default();
-        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
+        let (mirrors, under_way, checked, seen, opened) = Default::default();
+        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen, opened }
     }
 
     /// How many times a mirror has sent another file than the one that is known.
@@ -84,38 +86,47 @@ impl Flights {
         self.mirrors.contradictions.load(Ordering::Relaxed)
     }
 
+    /// The file, if nobody need be asked about it and nothing be waited for: neither upstream nor a disk.
+    pub fn at_hand(&self, key: &str, class: Class, content: Option<Expected>) -> Option<Entity> {
+        let stored = self.opened.get(key)?;
+        self.as_settled(key, class, content, stored)
+    }
+
     /// The file, from the store if nobody need be asked about it.
     pub async fn find(self: &Arc<Self>, wanted: Wanted) -> Outcome {
         let content = wanted.content;
-        let entity = match self.settled(&wanted).await? {
-            Some(entity) => entity,
-            None => self.join(wanted).await?,
-        };
+        if wanted.content.is_some() || self.settled_as(&wanted.key, wanted.class).is_some() {
+            let stored = self.stored(&wanted).await?;
+            let settled = stored.and_then(|stored| self.as_settled(&wanted.key, wanted.class, content, stored));
+            if let Some(entity) = settled {
+                return Ok(entity);
+            }
+        }
+        let entity = self.join(wanted).await?;
         Ok(match content {
             Some(content) => entity.vouched(content.sha256),
             None => entity,
         })
     }
 
-    /// The stored file, if neither upstream need be asked about it nor its bytes be looked at.
-    async fn settled(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
-        if let Some(content) = wanted.content {
-            let seen = |stored: &Stored| self.seen.digest(&wanted.key, &stored.identity) == Some(content.sha256);
-            return Ok(self.stored(wanted).await?.filter(seen).map(|stored| stored.entity));
-        }
-        match self.settled_as(wanted) {
-            Some(stale) => Ok(self.stored(wanted).await?.map(|stored| stored.entity.marked(stale))),
-            None => Ok(None),
+    /// A stored file, if neither upstream need be asked about it nor its bytes be looked at.
+    fn as_settled(&self, key: &str, class: Class, content: Option<Expected>, stored: Stored) -> Option<Entity> {
+        match content {
+            Some(content) => {
+                let seen = self.seen.digest(key, &stored.identity) == Some(content.sha256);
+                seen.then(|| stored.entity.vouched(content.sha256))
+            }
+            None => self.settled_as(key, class).map(|stale| stored.entity.marked(stale)),
         }
     }
 
     /// Whether a stored copy of unknown content is as good as upstream's answer, and if so whether it is stale.
-    fn settled_as(&self, wanted: &Wanted) -> Option<bool> {
-        match wanted.class {
+    fn settled_as(&self, key: &str, class: Class) -> Option<bool> {
+        match class {
             _ if self.offline => Some(false),
             Class::Immutable => Some(false),
             Class::Volatile => {
-                let checked = lock(&self.checked).get(&wanted.key).copied()?;
+                let checked = lock(&self.checked).get(key).copied()?;
                 (checked.at.elapsed() < FRESH).then_some(checked.stale)
             }
         }
@@ -126,7 +137,11 @@ impl Flights {
         let (store, key) = (Arc::clone(&self.store), wanted.key.clone());
         let found = spawn_blocking(move || store.lookup(&key)).await.context("reading the store");
         let found = found.and_then(|found| found.with_context(|| format!("reading {} in the store", wanted.key)));
-        found.map_err(|error| Refusal::store(&error))
+        let found = found.map_err(|error| Refusal::store(&error))?;
+        if let Some(stored) = &found {
+            self.opened.keep(&wanted.key, stored);
+        }
+        Ok(found)
     }
 
     /// Joins the flight for a file, starting it if there is none.
@@ -180,7 +195,7 @@ impl Flights {
         }
         let Some(Stored { entity: stored, .. }) = stored else { return to_bring() };
         // Another flight may have landed between the asker's look into the store and this one's start.
-        if let Some(stale) = self.settled_as(wanted) {
+        if let Some(stale) = self.settled_as(&wanted.key, wanted.class) {
             return Err(Ok(stored.marked(stale)));
         }
         // No second try here: what is stored is better than a client that waits.
@@ -272,6 +287,7 @@ impl Flights {
         }
         let (store, key, head) = (Arc::clone(&self.store), wanted.key.clone(), Arc::clone(&body.head));
         let published = spawn_blocking(move || store.publish(part, &key, &head)).await.context("keeping it");
+        self.opened.forget(&wanted.key);
         match (published.and_then(|published| published), wanted.content) {
             (Ok(identity), Some(content)) => self.seen.note(&wanted.key, identity, content.sha256),
             (Ok(_), None) if wanted.class == Class::Volatile => self.check(wanted, false),

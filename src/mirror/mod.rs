@@ -21,6 +21,8 @@
 //! archive's signature.
 
 mod answer;
+mod body;
+mod chunk;
 mod download;
 mod entity;
 mod flight;
@@ -28,12 +30,16 @@ mod health;
 mod here;
 mod immutable;
 mod ledger;
+mod opened;
+mod pages;
+mod receipt;
 mod refusal;
 mod rotation;
 mod route;
 mod seen;
 mod store;
 mod upstream;
+mod wire;
 
 use std::{
     fmt,
@@ -46,26 +52,27 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::Response,
-};
-use futures_util::stream;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use self::{
     answer::Answer,
-    entity::{Entity, Reader},
+    body::Piece,
+    entity::Entity,
     flight::{Flights, Outcome},
+    receipt::Receipt,
     refusal::Refusal,
     route::{Route, route},
     store::Store,
     upstream::Wanted,
 };
 pub use self::{
+    body::Body,
+    chunk::{Chunk, Lane},
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
+    wire::Wire,
 };
 use crate::{distro::Mirror, model::Expected};
 
@@ -162,20 +169,28 @@ impl Proxy {
 
     /// Answers a request for `path`: what follows `/mirror/`, still percent-encoded, without a query.
     ///
-    /// It is ready as soon as upstream has answered; the body follows while it arrives. A body that errs must break the
-    /// connection, as hyper does. The body of a `HEAD` is empty and its `Content-Length` is the file's.
-    pub async fn handle(&self, client: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+    /// It is ready as soon as upstream has answered; the body follows while it arrives, over the wire of `lane` if there is one.
+    /// The body of a `HEAD` is empty and its `Content-Length` is the file's.
+    pub async fn handle(
+        &self,
+        client: IpAddr,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        lane: Option<&Lane>,
+    ) -> Response<Body> {
         let (mut served, outcome) = match route(&self.0.mirrors, &self.0.immutable, path) {
             Err(reject) => (Served::of("", path), Err(reject.into())),
             Ok(route) => {
                 let mirror = &self.0.mirrors[route.mirror];
-                (Served::of(&mirror.id, &route.path), self.find(method, mirror, &route).await)
+                let outcome = self.find(method, mirror, &route).await;
+                (Served::of(&mirror.id, &route.path), outcome)
             }
         };
         served.verified = outcome.as_ref().is_ok_and(|entity| entity.verified);
-        let receipt = Receipt { proxy: self.clone(), client, served };
+        let receipt = Receipt::new(Arc::clone(&self.0.on_served), client, served);
         match outcome {
-            Ok(entity) => self.give(method, headers, &entity, receipt),
+            Ok(entity) => self.give(method, headers, entity, lane, receipt),
             Err(refusal) => refuse(method, refusal, receipt),
         }
     }
@@ -195,19 +210,31 @@ impl Proxy {
             }
             Known::Refused(reason) => return Err(Refusal::unlisted(&mirror.id, &route.path, reason)),
         };
-        self.0.flights.find(Wanted::new(mirror, route, content)).await
+        let key = format!("{}/{}", mirror.id, route.path);
+        match self.0.flights.at_hand(&key, route.class, content) {
+            Some(entity) => Ok(entity),
+            None => self.0.flights.find(Wanted::new(mirror, route, content)).await,
+        }
     }
 
-    fn give(&self, method: &Method, request: &HeaderMap, entity: &Entity, receipt: Receipt) -> Response {
+    fn give(
+        &self,
+        method: &Method,
+        request: &HeaderMap,
+        entity: Entity,
+        lane: Option<&Lane>,
+        receipt: Receipt,
+    ) -> Response<Body> {
         if entity.stale {
             self.0.stale.fetch_add(1, Ordering::Relaxed);
         }
         let answer = answer::decide(method, request, &entity.head, entity.length);
         let (status, headers) = answer::headers(&answer, &entity.head, entity.length);
+        let receipt = receipt.with(status);
         let body = match answer {
-            Answer::Whole if method == Method::GET => follow(entity.reader(None), receipt.with(status)),
-            Answer::Part(part) => follow(entity.reader(Some(part)), receipt.with(status)),
-            Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => whole(Bytes::new(), receipt.with(status)),
+            Answer::Whole if method == Method::GET => Body::of(entity, [Piece::Whole], lane, receipt),
+            Answer::Part(part) => Body::of(entity, [Piece::Part(part)], lane, receipt),
+            Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => Body::text(Bytes::new(), receipt),
         };
         let mut response = Response::new(body);
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
@@ -221,54 +248,11 @@ impl Served {
     }
 }
 
-/// Reports a response when it is dropped: whatever ends a body, hyper drops it.
-struct Receipt {
-    proxy: Proxy,
-    client: IpAddr,
-    served: Served,
-}
-
-impl Receipt {
-    fn with(mut self, status: StatusCode) -> Self {
-        self.served.status = status.as_u16();
-        self
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        (self.proxy.0.on_served)(self.client, &self.served);
-    }
-}
-
-/// A body that follows a reader.
-fn follow(reader: Reader, receipt: Receipt) -> Body {
-    Body::from_stream(stream::unfold((reader, receipt), |(mut reader, mut receipt)| async move {
-        let news = reader.next().await.transpose();
-        match &news {
-            Some(Ok(chunk)) => {
-                receipt.served.bytes += chunk.len() as u64;
-                // hyper drops a body with a length after its last byte, without asking for the end.
-                receipt.served.complete = reader.finished();
-            }
-            None => receipt.served.complete = true,
-            Some(Err(_)) => {}
-        }
-        Some((news?, (reader, receipt)))
-    }))
-}
-
-/// A body that is there.
-fn whole(body: Bytes, mut receipt: Receipt) -> Body {
-    (receipt.served.bytes, receipt.served.complete) = (body.len() as u64, true);
-    body.into()
-}
-
-fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response {
+fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response<Body> {
     let text = Bytes::from(format!("{text}\n"));
     let length = HeaderValue::from(text.len());
     let text = if method == Method::HEAD { Bytes::new() } else { text };
-    let mut response = Response::new(whole(text, receipt.with(status)));
+    let mut response = Response::new(Body::text(text, receipt.with(status)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length);

@@ -52,7 +52,7 @@ async fn curl_resumes_reads_ranges_and_notices_breaks() {
         _ => file(asked, &script_body, "\"v1\""),
     })
     .await;
-    let address = listen(bench.proxy.clone()).await;
+    let address = listen(bench.proxy.clone());
     let url = format!("http://{address}/mirror/{DEB}");
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("hello.deb");
@@ -142,7 +142,7 @@ async fn apt_updates_and_downloads_through_it_and_again_offline() {
                 }
             }),
         );
-        let address = listen(proxy.clone()).await;
+        let address = listen(proxy.clone());
         let sources = format!("deb [signed-by={KEYRING}] http://{address}/mirror/debian {release} main\n");
         let apt = Apt::new(&folder.path().join(round), &sources);
         apt.run(&["update"]).await;

@@ -124,7 +124,7 @@ async fn install(repository: &Path, mirrors: &[&Upstream]) -> Installed {
     let on_served = Arc::new(move |_, served: &Served| record.lock().expect("no panic").push(served.clone()));
     let ledger = Arc::new(Listed::read(repository).await);
     let proxy = open_with(mirrors, ledger, impatient_client(), &folder.path().join("mirror"), false, on_served);
-    let address = listen(proxy.clone()).await;
+    let address = listen(proxy.clone());
     let root = folder.path().join("root");
     // RPM changes its root, which only root may; in a user namespace of its own anybody is.
     let mut dnf = Command::new("unshare");
