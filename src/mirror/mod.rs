@@ -5,6 +5,10 @@
 //! that file. It writes to a file without a name and says how far it is; every client reads that file at an own pace, from
 //! the page cache, waiting where the bytes end. A client that leaves ends nothing, a slow one holds nobody up.
 //!
+//! Bytes leave as cheaply as the platform allows: a [`Body`] is a row of [`Chunk`]s, most of which stand for a stretch of a file
+//! that the kernel sends by itself, once it is in the page cache; a [`Wire`] tells it to. Short files that are asked for again
+//! are open already. No thread of the runtime waits for a disk.
+//!
 //! What holds at every moment:
 //!
 //! - One file, one key: the archive's id and the full path below its root.
@@ -40,6 +44,8 @@ mod seen;
 mod store;
 mod upstream;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 use std::{
     fmt,

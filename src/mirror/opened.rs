@@ -77,3 +77,65 @@ impl Opened {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::FileExt, path::Path};
+
+    use super::*;
+    use crate::mirror::{entity::Head, store::Store};
+
+    const KEY: &str = "debian/pool/main/h/hello/hello_2.10-3_amd64.deb";
+
+    fn publish(store: &Store, key: &str, body: &[u8]) {
+        let part = store.part().expect("a part");
+        part.file.write_all_at(body, 0).expect("written");
+        store.publish(part, key, &Head::default()).expect("published");
+    }
+
+    /// What is done to a stored file.
+    type Change = fn(&Store, &Path);
+
+    #[test]
+    fn what_was_changed_removed_or_replaced_is_not_what_was_opened() {
+        let changes: [Change; 4] = [
+            |_, path| fs::remove_file(path).expect("removed"),
+            |_, path| fs::rename(path, path.with_extension("old")).expect("renamed"),
+            |_, path| fs::write(path, "other").expect("written"),
+            |store, _| publish(store, KEY, b"first"),
+        ];
+        for change in changes {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (store, opened) = (Store::open(folder.path()).expect("opened"), Opened::default());
+            publish(&store, KEY, b"first");
+            let stored = store.lookup(KEY).expect("readable").expect("stored");
+            assert!(opened.get(KEY).is_none());
+            opened.keep(KEY, &stored);
+            assert_eq!(opened.get(KEY).map(|kept| kept.identity), Some(stored.identity));
+            // A change within the same tick of the kernel's clock as the last one would leave the same time.
+            let changed = |file: &fs::File| file.metadata().map(|now| (now.ctime(), now.ctime_nsec())).expect("a time");
+            while changed(&tempfile::tempfile().expect("a file")) == changed(stored.entity.file()) {}
+            change(&store, &folder.path().join(KEY));
+            assert!(opened.get(KEY).is_none() && opened.lock().files.is_empty());
+        }
+    }
+
+    #[test]
+    fn few_and_short_files_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, opened) = (Store::open(folder.path()).expect("opened"), Opened::default());
+        publish(&store, KEY, &vec![0; LONGEST as usize + 1]);
+        opened.keep(KEY, &store.lookup(KEY).expect("readable").expect("stored"));
+        assert!(opened.get(KEY).is_none());
+        publish(&store, KEY, b"short");
+        let stored = store.lookup(KEY).expect("readable").expect("stored");
+        let key = |number: usize| format!("debian/{number}");
+        for number in 0..MOST {
+            opened.keep(&key(number), &stored);
+        }
+        assert!(opened.get(&key(0)).is_some());
+        opened.keep(KEY, &stored);
+        assert!(opened.get(&key(1)).is_none() && opened.get(&key(0)).is_some() && opened.get(KEY).is_some());
+        assert_eq!(opened.lock().files.len(), MOST);
+    }
+}

@@ -20,8 +20,10 @@ use super::chunk::{Lane, Mark};
 /// A connection over which stretches of files leave by `sendfile(2)`: from the page cache to the socket without a copy, and
 /// without a thread that waits.
 ///
-/// Chosen by measurement against reading and writing, and against `mmap(2)`: see `benches/versus`. A mapped file that somebody
-/// truncates kills the process with `SIGBUS`, which no daemon of root's may risk.
+/// Measured on loopback, beside nginx (sendfile on), with files of 1 GB in the page cache and 10 to 100 clients, in seconds of
+/// CPU per GB: 0.10 to 0.14; nginx 0.13 to 0.23; reads of 256 KiB on the blocking pool and writes 0.47 to 0.63, with 270 MB of
+/// buffers for 100 clients where there are none now. `mmap(2)` was not considered further: a mapped file that somebody truncates
+/// kills the process with `SIGBUS`, which no daemon of root's may risk.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,

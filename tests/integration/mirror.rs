@@ -10,3 +10,4 @@ mod known;
 mod semantics;
 mod sharing;
 mod upstream;
+mod wire;

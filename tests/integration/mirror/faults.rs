@@ -229,7 +229,8 @@ async fn metadata_that_upstream_took_back_is_gone_but_not_lost() {
 async fn victim() {
     let (Ok(folder), Ok(upstream)) = (std::env::var("VICTIM_FOLDER"), std::env::var("VICTIM_UPSTREAM")) else { return };
     let proxy = open(folder.as_ref(), upstream.parse().expect("an address"), false, Arc::new(|_, _| {}));
-    let mut body = proxy.handle(CLIENT, &Method::GET, DEB, &Default::default(), None).await.into_body().into_data_stream();
+    let mut body =
+        proxy.handle(CLIENT, &Method::GET, DEB, &Default::default(), None).await.into_body().into_data_stream();
     body.next().await.expect("bytes").expect("no break");
     eprintln!("half-way");
     drain(body).await;
