@@ -229,17 +229,18 @@ impl Flights {
                 let file = Arc::clone(entity.file());
                 let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
                 let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
-                let digest = hashed.map_err(|error| Refusal::store(&error))?;
-                self.seen.note(key, identity, digest);
-                digest
+                hashed.map_err(|error| Refusal::store(&error))?
             }
         };
         if digest != right.sha256 {
+            self.seen.note(key, identity, digest);
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
         let learnt = teach(&self.ledger, wanted, entity.file()).await;
         learnt.map_err(|error| Refusal::store(&error))?;
+        // Only now: whoever finds it seen is given it without a flight, and the ledger has to have learnt from it.
+        self.seen.note(key, identity, digest);
         Ok(Some(entity))
     }
 
