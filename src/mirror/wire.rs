@@ -1,7 +1,7 @@
 use std::{
     io::{self, IoSlice},
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -13,9 +13,14 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::yield_now,
 };
 
 use super::chunk::{Lane, Mark};
+
+/// After so many bytes the other connections have their turn, however fast this one's client is. Without that, one that takes
+/// bytes as fast as they come would keep a thread for 128 MiB, which is how often tokio lets a task poll in a row.
+const TURN: usize = 2 << 20;
 
 /// A connection over which stretches of files leave by `sendfile(2)`: from the page cache to the socket without a copy, and
 /// without a thread that waits.
@@ -28,12 +33,14 @@ use super::chunk::{Lane, Mark};
 pub struct Wire {
     stream: TcpStream,
     lane: Lane,
+    /// Bytes of files that were sent in this turn.
+    turn: usize,
 }
 
 impl Wire {
     /// A wire over a connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, lane: Lane::default() }
+        Self { stream, lane: Lane::default(), turn: 0 }
     }
 
     /// For the bodies that leave over this wire, and no other.
@@ -63,9 +70,17 @@ impl AsyncWrite for Wire {
         };
         // Marks are made for one write: whoever writes next makes them anew.
         let mut marks = mem::take(&mut *self.lane.marks());
-        let result = self.poll_send(cx, &slices[..at], &slices[at], &marks);
+        // It is woken again once the events of the others have been looked at.
+        let result = match self.turn >= TURN && pin!(yield_now()).poll(cx).is_pending() {
+            true => Poll::Pending,
+            false => self.poll_send(cx, &slices[..at], &slices[at], &marks),
+        };
         marks.clear();
         *self.lane.marks() = marks;
+        match &result {
+            Poll::Ready(Ok(sent)) => self.turn += sent,
+            Poll::Ready(Err(_)) | Poll::Pending => self.turn = 0,
+        }
         result
     }
 
