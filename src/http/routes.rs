@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -6,37 +6,82 @@ use axum::{
     extract::{DefaultBodyLimit, Path, Request, State},
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::get,
 };
+use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use super::{Content, Desk, Heard};
-use crate::{mirror::Proxy, model::Mac};
+use super::{Content, Desk, Heard, reply::Reply};
+use crate::{
+    mirror::{Lane, Proxy},
+    model::Mac,
+};
 
 /// Largest body of a callback. SSH host keys are the longest: eight RSA keys of 8192 bits are 12 KiB.
 const CALLBACK_LIMIT: usize = 16 << 10;
 
+/// Everything that targets can reach.
 #[derive(Clone)]
-pub(super) struct House {
-    pub desk: Arc<dyn Desk>,
-    pub mirror: Proxy,
+pub(super) struct Routes {
+    mirror: Proxy,
+    router: Router,
 }
 
-/// The address that a request came from; set for each connection.
-#[derive(Clone, Copy)]
-pub(super) struct Client(pub IpAddr);
+/// Who asks, and how it is answered; set for each connection.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub address: IpAddr,
+    pub lane: Lane,
+}
 
-/// Everything that targets can reach.
-pub(super) fn table(house: House) -> Router {
-    Router::new()
-        .route("/mirror/{*path}", any(mirror))
-        .route("/answers/{mac}/{token}/{file}", get(answers))
-        .route("/callback/{mac}/{token}/{name}", get(callback).post(callback))
-        // Loaders look for their files from the root: each has its own idea of where.
-        .fallback(get(boot_file))
-        .layer(DefaultBodyLimit::max(CALLBACK_LIMIT))
-        .with_state(house)
+impl Routes {
+    /// The whole table is here and in [`answer`](Self::answer).
+    pub fn new(desk: Arc<dyn Desk>, mirror: Proxy) -> Self {
+        let router = Router::new()
+            .route("/answers/{mac}/{token}/{file}", get(answers))
+            .route("/callback/{mac}/{token}/{name}", get(callback).post(callback))
+            // Loaders look for their files from the root: each has its own idea of where.
+            .fallback(get(boot_file))
+            .layer(DefaultBodyLimit::max(CALLBACK_LIMIT))
+            .with_state(desk);
+        Self { mirror, router }
+    }
+
+    /// Answers a request. It never fails, as hyper wants to hear.
+    pub async fn answer(
+        &self,
+        client: &Client,
+        request: axum::http::Request<Incoming>,
+    ) -> Result<axum::http::Response<Reply>, Infallible> {
+        // Paths have to be written down only for who reads them.
+        let what = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| format!("{} {}", request.method(), without_token(request.uri().path())));
+        let response = match request.uri().path().strip_prefix("/mirror/") {
+            Some(path) => {
+                let (method, headers, lane) = (request.method(), request.headers(), Some(&client.lane));
+                self.mirror.handle(client.address, method, path, headers, lane).await.map(Reply::Mirror)
+            }
+            None => {
+                let mut request: Request = request.map(Body::new);
+                request.extensions_mut().insert(client.clone());
+                self.router.clone().oneshot(request).await?.map(Reply::House)
+            }
+        };
+        if let Some(what) = what {
+            tracing::debug!("HTTP {} {what}: {}", client.address, response.status().as_u16());
+        }
+        Ok(response)
+    }
+}
+
+/// SECURITY: a machine's token lets whoever reads it have that machine's answers and report in its name. Logs are sent around.
+fn without_token(path: &str) -> String {
+    let mut parts: Vec<_> = path.split('/').collect();
+    if let ["", "answers" | "callback", _, token, ..] = parts.as_mut_slice() {
+        *token = "…";
+    }
+    parts.join("/")
 }
 
 /// `//` in a path is `/`.
@@ -63,36 +108,27 @@ pub(super) fn collapse_slashes<B>(mut request: axum::http::Request<B>) -> axum::
     request
 }
 
-async fn mirror(
-    State(house): State<House>,
-    Extension(Client(client)): Extension<Client>,
-    request: Request,
-) -> Response {
-    let path = request.uri().path().strip_prefix("/mirror/").unwrap_or_default();
-    house.mirror.handle(client, request.method(), path, request.headers()).await
-}
-
 async fn answers(
-    State(house): State<House>,
+    State(desk): State<Arc<dyn Desk>>,
     Path((mac, token, file)): Path<(String, String, String)>,
     request: Request,
 ) -> Response {
-    match mac.parse::<Mac>().ok().and_then(|mac| house.desk.answers(mac, &token, &file)) {
+    match mac.parse::<Mac>().ok().and_then(|mac| desk.answers(mac, &token, &file)) {
         Some(content) => send(content, "application/octet-stream", request).await,
         None => not_found(),
     }
 }
 
 async fn callback(
-    State(house): State<House>,
+    State(desk): State<Arc<dyn Desk>>,
     Path((mac, token, name)): Path<(String, String, String)>,
     body: Bytes,
 ) -> StatusCode {
     let Ok(mac) = mac.parse() else { return StatusCode::NOT_FOUND };
-    let heard = house.desk.callback(mac, &token, &name, &String::from_utf8_lossy(&body));
+    let heard = desk.callback(mac, &token, &name, &String::from_utf8_lossy(&body));
     match heard {
         Heard::Taken => {
-            house.desk.settled().await;
+            desk.settled().await;
             StatusCode::NO_CONTENT
         }
         Heard::Unknown => StatusCode::NOT_FOUND,
@@ -101,14 +137,14 @@ async fn callback(
 }
 
 async fn boot_file(
-    State(house): State<House>,
-    Extension(Client(client)): Extension<Client>,
+    State(desk): State<Arc<dyn Desk>>,
+    Extension(Client { address: client, .. }): Extension<Client>,
     request: Request,
 ) -> Response {
     let name = request.uri().path().trim_start_matches('/');
     // edk2 takes the type from here or from a lower-case `.efi`; anything else is just bytes (UEFI 2.10 §24.7.3.1).
     let mime = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
-    match house.desk.boot_file(client, name, request.method() == Method::GET) {
+    match desk.boot_file(client, name, request.method() == Method::GET) {
         Some(content) => send(content, mime, request).await,
         None => not_found(),
     }
@@ -139,6 +175,20 @@ fn plain(text: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_never_logged() {
+        let token = "0123456789abcdef0123456789abcdef";
+        for (path, shown) in [
+            (format!("/answers/52:54:00:00:00:01/{token}/preseed.cfg"), "/answers/52:54:00:00:00:01/…/preseed.cfg"),
+            (format!("/callback/52:54:00:00:00:01/{token}/failed"), "/callback/52:54:00:00:00:01/…/failed"),
+            (format!("/answers/x/{token}"), "/answers/x/…"),
+            ("/mirror/debian/dists/x".to_owned(), "/mirror/debian/dists/x"),
+            ("/".to_owned(), "/"),
+        ] {
+            assert_eq!(without_token(&path), shown);
+        }
+    }
 
     #[test]
     fn slashes_are_collapsed_without_losing_the_query() {

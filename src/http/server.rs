@@ -1,30 +1,24 @@
 use std::{
-    convert::Infallible,
     net::{SocketAddr, SocketAddrV4, TcpListener as StdListener},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use axum::{Router, extract::Request, response::Response};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
-use tower::ServiceExt;
 
 use super::{
     Desk,
-    routes::{Client, House, collapse_slashes, table},
+    routes::{Client, Routes, collapse_slashes},
 };
 use crate::{
-    mirror::Proxy,
+    mirror::{Proxy, Wire},
     net::{Place, Port, Protocol, bind_tcp},
 };
 
@@ -47,14 +41,14 @@ pub struct Config {
 /// A bound HTTP server.
 pub struct Server {
     listener: StdListener,
-    routes: Router,
+    routes: Routes,
 }
 
 /// Binds in `place`. The address need not be on the interface yet.
 ///
 /// A taken port (with its holder) and a missing permission are [`Hinted`](crate::model::Hinted) errors.
 pub fn bind(place: &Place, config: &Config, desk: Arc<dyn Desk>, mirror: Proxy) -> anyhow::Result<Server> {
-    Ok(Server { listener: listen(place, config)?, routes: table(House { desk, mirror }) })
+    Ok(Server { listener: listen(place, config)?, routes: Routes::new(desk, mirror) })
 }
 
 fn listen(place: &Place, config: &Config) -> anyhow::Result<StdListener> {
@@ -97,44 +91,28 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, routes: Router) {
-    // Headers and body leave in separate writes; without this the second waits for the client's delayed acknowledgement.
+async fn serve(stream: TcpStream, peer: SocketAddr, routes: Routes) {
+    // What is written is meant to leave: the end of one body must not wait for the acknowledgement of its middle.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("HTTP connection of {peer}: {error}");
     }
-    let service = tower::service_fn(move |request: axum::http::Request<hyper::body::Incoming>| {
-        let mut request: Request = collapse_slashes(request.map(axum::body::Body::new));
-        request.extensions_mut().insert(Client(peer.ip()));
-        answer(request, peer, routes.clone())
-    });
+    let wire = Wire::new(stream);
+    let client = Client { address: peer.ip(), lane: wire.lane() };
+    let service = service_fn(|request| routes.answer(&client, collapse_slashes(request)));
     let served = http1::Builder::new()
         // QUIRK: GRUB compares header names byte by byte; with hyper's lower case it reads files of no length.
         .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        // apt sends several requests at once and wants the answers in order.
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        // Files leave without being copied only so; see `mirror::Chunk`. apt sends several requests at once and gets the answers
+        // in order either way. `pipeline_flush` would put bodies together in memory, however long they are, while a further
+        // request waits.
+        .writev(true)
+        .serve_connection(TokioIo::new(wire), service)
         .await;
     if let Err(error) = served {
         tracing::debug!("HTTP connection of {peer} ended: {error}");
     }
-}
-
-async fn answer(request: Request, peer: SocketAddr, routes: Router) -> Result<Response, Infallible> {
-    let what = format!("{} {}", request.method(), without_token(request.uri().path()));
-    let response = routes.oneshot(request).await?;
-    tracing::debug!("HTTP {peer} {what}: {}", response.status().as_u16());
-    Ok(response)
-}
-
-/// SECURITY: a machine's token lets whoever reads it have that machine's answers and report in its name. Logs are sent around.
-fn without_token(path: &str) -> String {
-    let mut parts: Vec<_> = path.split('/').collect();
-    if let ["", "answers" | "callback", _, token, ..] = parts.as_mut_slice() {
-        *token = "…";
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]
@@ -143,20 +121,6 @@ mod tests {
 
     use super::*;
     use crate::model::Hinted;
-
-    #[test]
-    fn a_token_is_never_logged() {
-        let token = "0123456789abcdef0123456789abcdef";
-        for (path, shown) in [
-            (format!("/answers/52:54:00:00:00:01/{token}/preseed.cfg"), "/answers/52:54:00:00:00:01/…/preseed.cfg"),
-            (format!("/callback/52:54:00:00:00:01/{token}/failed"), "/callback/52:54:00:00:00:01/…/failed"),
-            (format!("/answers/x/{token}"), "/answers/x/…"),
-            ("/mirror/debian/dists/x".to_owned(), "/mirror/debian/dists/x"),
-            ("/".to_owned(), "/"),
-        ] {
-            assert_eq!(without_token(&path), shown);
-        }
-    }
 
     #[test]
     fn a_taken_port_is_an_error_that_names_its_holder_and_the_flag_for_another() {

@@ -13,6 +13,7 @@ use super::{
     download::{Download, Failure, Mirrors, in_time, teach},
     entity::{Entity, Phase, Progress},
     ledger::Ledger,
+    opened::Opened,
     refusal::Refusal,
     route::Class,
     seen::{self, Seen},
@@ -48,6 +49,7 @@ pub(super) struct Flights {
     checked: Mutex<HashMap<String, Checked>>,
     /// Files whose content is known: what their stored copies are.
     seen: Seen,
+    opened: Opened,
 }
 
 /// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
@@ -81,8 +83,8 @@ impl Drop for Listing<'_> {
 
 impl Flights {
     pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
-        let (mirrors, under_way, checked, seen) = Default::default();
-        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
+        let (mirrors, under_way, checked, seen, opened) = Default::default();
+        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen, opened }
     }
 
     /// How many times a mirror has sent another file than the one that is known.
@@ -90,13 +92,23 @@ impl Flights {
         self.mirrors.contradictions.load(Ordering::Relaxed)
     }
 
+    /// The file, if nobody need be asked about it and nothing be waited for: neither upstream nor a disk.
+    pub fn at_hand(&self, key: &str, class: Class, content: Option<Expected>) -> Option<Entity> {
+        let stored = self.opened.get(key)?;
+        self.as_settled(key, class, content, stored)
+    }
+
     /// The file, from the store if nobody need be asked about it.
     pub async fn find(self: &Arc<Self>, wanted: Wanted) -> Outcome {
         let content = wanted.content;
-        let entity = match self.settled(&wanted).await? {
-            Some(entity) => entity,
-            None => self.join(wanted).await?,
-        };
+        if wanted.content.is_some() || self.settled_as(&wanted.key, wanted.class).is_some() {
+            let stored = self.stored(&wanted).await?;
+            let settled = stored.and_then(|stored| self.as_settled(&wanted.key, wanted.class, content, stored));
+            if let Some(entity) = settled {
+                return Ok(entity);
+            }
+        }
+        let entity = self.join(wanted).await?;
         Ok(match content {
             Some(content) => entity.vouched(content.sha256),
             None => entity,
@@ -133,27 +145,28 @@ impl Flights {
         Ok(stored.is_some_and(|stored| size.is_none() || stored.entity.length == size))
     }
 
-    /// The stored file, if neither upstream need be asked about it nor its bytes be looked at.
-    async fn settled(&self, wanted: &Wanted) -> Result<Option<Entity>, Refusal> {
-        let stale = match wanted.content {
-            Some(_) => Some(false),
-            None => self.settled_as(wanted),
+    /// A stored file, if neither upstream need be asked about it nor its bytes be looked at.
+    fn as_settled(&self, key: &str, class: Class, content: Option<Expected>, stored: Stored) -> Option<Entity> {
+        let stale = match content {
+            Some(_) => false,
+            None => self.settled_as(key, class)?,
         };
-        let Some(stale) = stale else { return Ok(None) };
-        let seen = |stored: &Stored| match wanted.content.map(|content| content.sha256).or(stored.sha256) {
-            Some(right) => self.seen.digest(&wanted.key, &stored.identity) == Some(right),
-            None => true,
-        };
-        Ok(self.stored(wanted).await?.filter(seen).map(|stored| stored.entity.marked(stale)))
+        let right = content.map(|content| content.sha256).or(stored.sha256);
+        let seen = right.is_none_or(|right| self.seen.digest(key, &stored.identity) == Some(right));
+        let entity = seen.then_some(stored.entity)?.marked(stale);
+        Some(match content {
+            Some(content) => entity.vouched(content.sha256),
+            None => entity,
+        })
     }
 
     /// Whether a stored copy of unknown content is as good as upstream's answer, and if so whether it is stale.
-    fn settled_as(&self, wanted: &Wanted) -> Option<bool> {
-        match wanted.class {
+    fn settled_as(&self, key: &str, class: Class) -> Option<bool> {
+        match class {
             _ if self.offline => Some(false),
             Class::Immutable => Some(false),
             Class::Volatile => {
-                let checked = lock(&self.checked).get(&wanted.key).copied()?;
+                let checked = lock(&self.checked).get(key).copied()?;
                 (checked.at.elapsed() < FRESH).then_some(checked.stale)
             }
         }
@@ -164,7 +177,11 @@ impl Flights {
         let (store, key) = (Arc::clone(&self.store), wanted.key.clone());
         let found = spawn_blocking(move || store.lookup(&key)).await.context("reading the store");
         let found = found.and_then(|found| found.with_context(|| format!("reading {} in the store", wanted.key)));
-        found.map_err(|error| Refusal::store(&error))
+        let found = found.map_err(|error| Refusal::store(&error))?;
+        if let Some(stored) = &found {
+            self.opened.keep(&wanted.key, stored);
+        }
+        Ok(found)
     }
 
     /// Joins the flight for a file, starting it if there is none.
@@ -222,7 +239,7 @@ impl Flights {
         }
         let stored = stored.entity;
         // Another flight may have landed between the asker's look into the store and this one's start.
-        if let Some(stale) = self.settled_as(wanted) {
+        if let Some(stale) = self.settled_as(&wanted.key, wanted.class) {
             return Err(Ok(stored.marked(stale)));
         }
         // No second try here and no long silence: what is stored is better than a client that waits. APT does for 30 s.
@@ -252,11 +269,14 @@ impl Flights {
         }
         let digest = self.digest(wanted, &stored).await?;
         if digest != right.sha256 {
+            self.seen.note(key, stored.identity, digest);
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
         let learnt = teach(&self.ledger, wanted, stored.entity.file()).await;
         learnt.map_err(|error| Refusal::store(&error))?;
+        // Only now: whoever finds it seen is given it without a flight, and the ledger has to have learnt from it.
+        self.seen.note(key, stored.identity, digest);
         Ok(Some(stored.entity))
     }
 
@@ -264,25 +284,24 @@ impl Flights {
     async fn is_damaged(&self, wanted: &Wanted, stored: &Stored) -> Result<bool, Refusal> {
         let Some(right) = stored.sha256 else { return Ok(false) };
         let digest = self.digest(wanted, stored).await?;
+        self.seen.note(&wanted.key, stored.identity, digest);
         if digest != right {
             tracing::warn!("{} is damaged: it has SHA-256 {digest}, and had {right} when it was stored", wanted.key);
         }
         Ok(digest != right)
     }
 
-    /// The digest of a stored file. It is hashed once in a run.
+    /// The digest of a stored file. Whoever asks notes it: it is hashed once in a run.
     async fn digest(&self, wanted: &Wanted, stored: &Stored) -> Result<Sha256Digest, Refusal> {
         let Stored { entity, identity, .. } = stored;
-        let Wanted { key, .. } = wanted;
+        let key = &wanted.key;
         if let Some(digest) = self.seen.digest(key, identity) {
             return Ok(digest);
         }
         let file = Arc::clone(entity.file());
         let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
         let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
-        let digest = hashed.map_err(|error| Refusal::store(&error))?;
-        self.seen.note(key, *identity, digest);
-        Ok(digest)
+        hashed.map_err(|error| Refusal::store(&error))
     }
 
     /// Copies a body into the store while readers follow, and publishes it.
@@ -342,7 +361,9 @@ impl Flights {
             let record = Record { head: &body.head, sha256: body.sha256, verified };
             store.publish(part, &key, &record).map(|identity| (identity, body.sha256))
         };
-        match spawn_blocking(publish).await.context("keeping it").and_then(|published| published) {
+        let published = spawn_blocking(publish).await.context("keeping it");
+        self.opened.forget(&wanted.key);
+        match published.and_then(|published| published) {
             Ok((identity, sha256)) => {
                 self.seen.note(&wanted.key, identity, sha256);
                 if !verified && wanted.class == Class::Volatile {

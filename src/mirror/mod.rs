@@ -5,6 +5,10 @@
 //! that file. It writes to a file without a name and says how far it is; every client reads that file at an own pace, from
 //! the page cache, waiting where the bytes end. A client that leaves ends nothing, a slow one holds nobody up.
 //!
+//! Bytes leave as cheaply as the platform allows: a [`Body`] is a row of [`Chunk`]s, most of which stand for a stretch of a file
+//! that the kernel sends by itself, once it is in the page cache; a [`Wire`] tells it to. Short files that are asked for again
+//! are open already. No thread of the runtime waits for a disk.
+//!
 //! What holds at every moment:
 //!
 //! - One file, one key: the archive's id and the full path below its root.
@@ -24,6 +28,8 @@
 //! archive's signature.
 
 mod answer;
+mod body;
+mod chunk;
 mod download;
 mod entity;
 mod evict;
@@ -34,7 +40,10 @@ mod immutable;
 mod layout;
 mod ledger;
 mod multipart;
+mod opened;
+mod pages;
 mod prefetch;
+mod receipt;
 mod refusal;
 mod room;
 mod rotation;
@@ -44,10 +53,12 @@ mod sidecar;
 mod stock;
 mod store;
 mod upstream;
+mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 use std::{
-    collections::VecDeque,
-    fmt, io,
+    fmt,
     net::IpAddr,
     path::PathBuf,
     sync::{
@@ -57,29 +68,29 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::Response,
-};
-use futures_util::stream;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use self::{
     answer::Answer,
-    entity::{Entity, Reader},
+    body::Piece,
+    entity::Entity,
     flight::{Flights, Outcome},
-    multipart::{Multipart, Piece},
+    receipt::Receipt,
     refusal::Refusal,
     route::{Route, route},
     store::Store,
     upstream::Wanted,
 };
 pub use self::{
+    body::Body,
+    chunk::{Chunk, Lane},
     immutable::Immutable,
     ledger::{Known, Ledger, Unlisted},
     prefetch::{Brought, NotBrought},
     stock::{Stock, StockFile},
+    wire::Wire,
 };
 use crate::{distro::Mirror, fetch::Client, model::Expected};
 
@@ -181,20 +192,28 @@ impl Proxy {
 
     /// Answers a request for `path`: what follows `/mirror/`, still percent-encoded, without a query.
     ///
-    /// It is ready as soon as upstream has answered; the body follows while it arrives. A body that errs must break the
-    /// connection, as hyper does. The body of a `HEAD` is empty and its `Content-Length` is the file's.
-    pub async fn handle(&self, client: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+    /// It is ready as soon as upstream has answered; the body follows while it arrives, over the wire of `lane` if there is one.
+    /// The body of a `HEAD` is empty and its `Content-Length` is the file's.
+    pub async fn handle(
+        &self,
+        client: IpAddr,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        lane: Option<&Lane>,
+    ) -> Response<Body> {
         let (mut served, outcome) = match route(&self.0.mirrors, &self.0.immutable, path) {
             Err(reject) => (Served::of("", path), Err(reject.into())),
             Ok(route) => {
                 let mirror = &self.0.mirrors[route.mirror];
-                (Served::of(&mirror.id, &route.path), self.find(method, mirror, &route).await)
+                let outcome = self.find(method, mirror, &route).await;
+                (Served::of(&mirror.id, &route.path), outcome)
             }
         };
         served.verified = outcome.as_ref().is_ok_and(|entity| entity.verified);
-        let receipt = Receipt { proxy: self.clone(), client, served };
+        let receipt = Receipt::new(Arc::clone(&self.0.on_served), client, served);
         match outcome {
-            Ok(entity) => self.give(method, headers, &entity, receipt),
+            Ok(entity) => self.give(method, headers, entity, lane, receipt),
             Err(refusal) => refuse(method, refusal, receipt),
         }
     }
@@ -206,7 +225,13 @@ impl Proxy {
         }
         match self.place(mirror, route)? {
             Place::Here(file) => self.open_here(file, route.path.clone()).await,
-            Place::Upstream(wanted) => self.0.flights.find(wanted).await,
+            Place::Upstream(content) => {
+                let key = format!("{}/{}", mirror.id, route.path);
+                match self.0.flights.at_hand(&key, route.class, content) {
+                    Some(entity) => Ok(entity),
+                    None => self.0.flights.find(Wanted::new(mirror, route, content)).await,
+                }
+            }
         }
     }
 
@@ -218,7 +243,7 @@ impl Proxy {
             Known::Here(file) => return Ok(Place::Here(file)),
             Known::Refused(reason) => return Err(Refusal::unlisted(&mirror.id, &route.path, reason)),
         };
-        Ok(Place::Upstream(Wanted::new(mirror, route, content)))
+        Ok(Place::Upstream(content))
     }
 
     async fn open_here(&self, file: PathBuf, name: String) -> Outcome {
@@ -226,22 +251,33 @@ impl Proxy {
         opened.and_then(|opened| opened).map_err(|error| Refusal::store(&error))
     }
 
-    fn give(&self, method: &Method, request: &HeaderMap, entity: &Entity, receipt: Receipt) -> Response {
+    fn give(
+        &self,
+        method: &Method,
+        request: &HeaderMap,
+        entity: Entity,
+        lane: Option<&Lane>,
+        receipt: Receipt,
+    ) -> Response<Body> {
         if entity.stale {
             self.0.stale.fetch_add(1, Ordering::Relaxed);
         }
         let answer = answer::decide(method, request, &entity.head, entity.length);
-        let name = &receipt.served.path;
+        let name = receipt.path();
         let (status, headers) = answer::headers(&answer, &entity.head, entity.length, name);
-        let body = match answer {
-            Answer::Whole if method == Method::GET => follow(entity.reader(None), receipt.with(status)),
-            Answer::Part(part) => follow(entity.reader(Some(part)), receipt.with(status)),
+        let pieces: Vec<_> = match answer {
+            Answer::Whole if method == Method::GET => vec![Piece::Whole],
+            Answer::Part(part) => vec![Piece::Part(part)],
             Answer::Parts(parts) => {
                 let total = entity.length.expect("parts are of a known length");
-                let multipart = answer::multipart(&parts, &entity.head, total, name);
-                follow(Parts::new(entity.clone(), multipart), receipt.with(status))
+                answer::multipart(&parts, &entity.head, total, name).pieces().collect()
             }
-            Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => whole(Bytes::new(), receipt.with(status)),
+            Answer::Whole | Answer::NotModified | Answer::Unsatisfiable => Vec::new(),
+        };
+        let receipt = receipt.with(status);
+        let body = match pieces.is_empty() {
+            true => Body::text(Bytes::new(), receipt),
+            false => Body::of(entity, pieces, lane, receipt),
         };
         let mut response = Response::new(body);
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
@@ -257,112 +293,17 @@ impl Served {
 
 /// Where a file is or comes from.
 enum Place {
+    /// It is a verified one of this machine.
     Here(PathBuf),
-    Upstream(Wanted),
+    /// It comes from upstream, and this is what is known of its content.
+    Upstream(Option<Expected>),
 }
 
-/// Reports a response when it is dropped: whatever ends a body, hyper drops it.
-struct Receipt {
-    proxy: Proxy,
-    client: IpAddr,
-    served: Served,
-}
-
-impl Receipt {
-    fn with(mut self, status: StatusCode) -> Self {
-        self.served.status = status.as_u16();
-        self
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        (self.proxy.0.on_served)(self.client, &self.served);
-    }
-}
-
-/// Gives out a body, a piece at a time.
-trait Source: Send + 'static {
-    /// The next bytes; `None` at the end. An error means that the rest will not come.
-    fn next(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
-
-    /// Whether all of it was given out.
-    fn finished(&self) -> bool;
-}
-
-impl Source for Reader {
-    fn next(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send {
-        Reader::next(self)
-    }
-
-    fn finished(&self) -> bool {
-        Reader::finished(self)
-    }
-}
-
-/// Several parts of a file, one after the other.
-struct Parts {
-    entity: Entity,
-    left: VecDeque<Piece>,
-    reader: Option<Reader>,
-}
-
-impl Parts {
-    fn new(entity: Entity, multipart: Multipart) -> Self {
-        Self { entity, left: multipart.pieces().collect(), reader: None }
-    }
-}
-
-impl Source for Parts {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        loop {
-            if let Some(reader) = &mut self.reader {
-                if let Some(bytes) = reader.next().await? {
-                    return Ok(Some(bytes));
-                }
-                self.reader = None;
-            }
-            match self.left.pop_front() {
-                Some(Piece::Text(text)) => return Ok(Some(text)),
-                Some(Piece::File(part)) => self.reader = Some(self.entity.reader(Some(part))),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    fn finished(&self) -> bool {
-        self.left.is_empty()
-    }
-}
-
-/// A body that follows its source.
-fn follow(source: impl Source, receipt: Receipt) -> Body {
-    Body::from_stream(stream::unfold((source, receipt), |(mut source, mut receipt)| async move {
-        let news = source.next().await.transpose();
-        match &news {
-            Some(Ok(chunk)) => {
-                receipt.served.bytes += chunk.len() as u64;
-                // hyper drops a body with a length after its last byte, without asking for the end.
-                receipt.served.complete = source.finished();
-            }
-            None => receipt.served.complete = true,
-            Some(Err(_)) => {}
-        }
-        Some((news?, (source, receipt)))
-    }))
-}
-
-/// A body that is there.
-fn whole(body: Bytes, mut receipt: Receipt) -> Body {
-    (receipt.served.bytes, receipt.served.complete) = (body.len() as u64, true);
-    body.into()
-}
-
-fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response {
+fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response<Body> {
     let text = Bytes::from(format!("{text}\n"));
     let length = HeaderValue::from(text.len());
     let text = if method == Method::HEAD { Bytes::new() } else { text };
-    let mut response = Response::new(whole(text, receipt.with(status)));
+    let mut response = Response::new(Body::text(text, receipt.with(status)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length);

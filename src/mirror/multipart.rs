@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use axum::body::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::entity::Head;
+use super::{body::Piece, entity::Head};
 use crate::model::Sha256Digest;
 
 /// What one more part costs besides its bytes, about. Gaps and savings below that are none.
@@ -18,15 +17,6 @@ pub(super) struct Multipart {
     /// What precedes each part's bytes, and which these are.
     parts: Vec<(String, Range<u64>)>,
     end: String,
-}
-
-/// What a body is made of, in its order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// These bytes.
-    Text(Bytes),
-    /// Bytes of the file.
-    File(Range<u64>),
 }
 
 impl Multipart {
@@ -61,7 +51,7 @@ impl Multipart {
 
     /// What it is made of.
     pub fn pieces(self) -> impl Iterator<Item = Piece> + Send {
-        let parts = self.parts.into_iter().flat_map(|(text, range)| [Piece::Text(text.into()), Piece::File(range)]);
+        let parts = self.parts.into_iter().flat_map(|(text, range)| [Piece::Text(text.into()), Piece::Part(range)]);
         parts.chain([Piece::Text(self.end.into())])
     }
 }
@@ -92,7 +82,8 @@ mod tests {
     fn body(multipart: Multipart, file: &[u8]) -> Vec<u8> {
         let bytes = |piece| match piece {
             Piece::Text(text) => text.to_vec(),
-            Piece::File(range) => file[range.start as usize..range.end as usize].to_vec(),
+            Piece::Part(range) => file[range.start as usize..range.end as usize].to_vec(),
+            Piece::Whole => panic!("a part is not all of it"),
         };
         multipart.pieces().flat_map(bytes).collect()
     }

@@ -1,10 +1,10 @@
 //! Files into the store without a client: ahead of time, through the same flights and with the same verdicts as for clients.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use axum::http::StatusCode;
 
-use super::{Place, Proxy, Refusal, flight::Kept, route::route};
+use super::{Place, Proxy, Refusal, flight::Kept, route::route, upstream::Wanted};
 
 /// A file that is on this machine now.
 #[derive(Debug, Clone)]
@@ -17,6 +17,12 @@ pub struct Brought {
     pub verified: bool,
     /// Whether it had been here before, as it is now.
     pub was_here: bool,
+}
+
+/// Where a file is or comes from.
+enum Origin {
+    Here(PathBuf),
+    Upstream(Wanted),
 }
 
 /// Why a file cannot be had, as one sentence that names it.
@@ -41,13 +47,13 @@ impl Proxy {
     /// # Errors
     /// As a client would be refused; also what was fetched and cannot be kept.
     pub async fn bring(&self, mirror_id: &str, path: &str) -> Result<Brought, NotBrought> {
-        match self.place_of(mirror_id, path)? {
-            Place::Here(file) => {
+        match self.origin(mirror_id, path)? {
+            Origin::Here(file) => {
                 let entity = self.open_here(file, path.to_owned()).await?;
                 let (file, length) = (Arc::clone(entity.file()), entity.length.unwrap_or_default());
                 Ok(Brought { file, length, verified: true, was_here: true })
             }
-            Place::Upstream(wanted) => {
+            Origin::Upstream(wanted) => {
                 let verified = wanted.content.is_some();
                 let Kept { file, length, was_here } = self.0.flights.keep(wanted).await?;
                 Ok(Brought { file, length, verified, was_here })
@@ -60,16 +66,20 @@ impl Proxy {
     /// # Errors
     /// A file that is never served, and a store that cannot be read.
     pub async fn has(&self, mirror_id: &str, path: &str) -> Result<bool, NotBrought> {
-        match self.place_of(mirror_id, path)? {
-            Place::Here(_) => Ok(true),
-            Place::Upstream(wanted) => Ok(self.0.flights.has(&wanted).await?),
+        match self.origin(mirror_id, path)? {
+            Origin::Here(_) => Ok(true),
+            Origin::Upstream(wanted) => Ok(self.0.flights.has(&wanted).await?),
         }
     }
 
-    fn place_of(&self, mirror_id: &str, path: &str) -> Result<Place, Refusal> {
+    fn origin(&self, mirror_id: &str, path: &str) -> Result<Origin, Refusal> {
         // Requests are percent-encoded. Of all characters only the mark itself must not be taken as it stands.
         let request = format!("{mirror_id}/{path}").replace('%', "%25");
         let route = route(&self.0.mirrors, &self.0.immutable, &request)?;
-        self.place(&self.0.mirrors[route.mirror], &route)
+        let mirror = &self.0.mirrors[route.mirror];
+        Ok(match self.place(mirror, &route)? {
+            Place::Here(file) => Origin::Here(file),
+            Place::Upstream(content) => Origin::Upstream(Wanted::new(mirror, &route, content)),
+        })
     }
 }

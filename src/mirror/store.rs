@@ -41,7 +41,7 @@ pub(super) struct Store {
 }
 
 /// A complete file of the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stored {
     /// To be read.
     pub entity: Entity,

@@ -3,6 +3,7 @@
 mod apt;
 mod archive;
 pub mod bench;
+mod bodies;
 mod chance;
 mod clients;
 mod crowd;

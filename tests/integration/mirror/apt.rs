@@ -135,7 +135,7 @@ async fn apt_installs_cold_warm_and_without_upstream() {
     // One mirror stands before the archive and counts what the other one asks for.
     let (asked, given) = (Record::default(), Record::default());
     let near = open(provisioner::fetch::client().expect("a client"), &site, &folder.path().join("near"), false, &asked);
-    let near = listen(near).await;
+    let near = listen(near);
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let upstreams = [
         ("cold", format!("http://{near}/mirror/debian"), false),
@@ -145,7 +145,7 @@ async fn apt_installs_cold_warm_and_without_upstream() {
     ];
     for (round, upstream, offline) in upstreams {
         let proxy = open(client(Duration::from_secs(60)), &upstream, &folder.path().join("mirror"), offline, &given);
-        let mirror = format!("http://{}/mirror/debian", listen(proxy.clone()).await);
+        let mirror = format!("http://{}/mirror/debian", listen(proxy.clone()));
         let sources = format!("deb [signed-by={KEYRING} lang=none] {mirror} {release} main\n");
         let system = System::new(&folder.path().join(round), &sources);
         system.does(&["update"]).await;

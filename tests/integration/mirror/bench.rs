@@ -1,26 +1,27 @@
 //! A mirror on a folder of its own, in front of an upstream of the test.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use axum::{
-    Router,
-    body::{Body, BodyDataStream},
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
-    response::Response,
+    body::Bytes,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode},
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, future::BoxFuture};
 use provisioner::{
     distro::Mirror,
     fetch::Client,
-    mirror::{Config, Immutable, Ledger, OnServed, Proxy, Served, Unlisted},
+    http,
+    mirror::{Body, Config, Immutable, Ledger, OnServed, Proxy, Served, Unlisted},
+    model::Mac,
+    net::Place,
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 
 use super::upstream::{Act, Asked, Upstream};
 
@@ -67,7 +68,7 @@ impl Bench {
         receive(self.request(method, path, headers).await).await
     }
 
-    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         request(&self.proxy, method, path, headers).await
     }
 
@@ -81,21 +82,21 @@ impl Bench {
     }
 }
 
-pub async fn request(proxy: &Proxy, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+pub async fn request(proxy: &Proxy, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     let headers = headers.iter().map(|(name, value)| {
         let name: HeaderName = name.parse().expect("a header name");
         (name, HeaderValue::from_str(value).expect("a header value"))
     });
-    proxy.handle(CLIENT, &method, path, &headers.collect()).await
+    proxy.handle(CLIENT, &method, path, &headers.collect(), None).await
 }
 
-pub async fn receive(response: Response) -> Got {
+pub async fn receive(response: Response<Body>) -> Got {
     let (head, body) = response.into_parts();
     Got { status: head.status, headers: head.headers, body: drain(body.into_data_stream()).await }
 }
 
 /// The rest of a body, if it ends rather than breaks.
-pub async fn drain(mut body: BodyDataStream) -> Option<Vec<u8>> {
+pub async fn drain(mut body: impl Stream<Item = io::Result<Bytes>> + Unpin) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
         bytes.extend_from_slice(&chunk.ok()?);
@@ -106,7 +107,7 @@ pub async fn drain(mut body: BodyDataStream) -> Option<Vec<u8>> {
 pub fn recorder() -> (OnServed, mpsc::UnboundedReceiver<Served>) {
     let (send, receive) = mpsc::unbounded_channel();
     let on_served = move |client, served: &Served| {
-        assert_eq!(client, CLIENT);
+        assert!(client == CLIENT || client == Ipv4Addr::LOCALHOST);
         let _ = send.send(served.clone());
     };
     (Arc::new(on_served), receive)
@@ -179,19 +180,35 @@ pub fn client(silence: Duration) -> reqwest::Client {
     client.build().expect("a client")
 }
 
-/// Puts a mirror on a port of loopback, below `/mirror/`.
-pub async fn listen(proxy: Proxy) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let answer = move |request: Request<Body>| {
-        let proxy = proxy.clone();
-        async move {
-            let path = request.uri().path().strip_prefix("/mirror/").unwrap_or_default();
-            proxy.handle(CLIENT, request.method(), path, request.headers()).await
-        }
-    };
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+/// Puts a mirror on a port of loopback, below `/mirror/`, as the provisioner does.
+pub fn listen(proxy: Proxy) -> SocketAddr {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let config = http::Config { address, interface: None };
+    let server = http::bind(&Place::Here, &config, Arc::new(EmptyDesk), proxy).expect("a port");
+    let address = server.local_addr().expect("bound");
+    tokio::spawn(server.run());
     address
+}
+
+/// There is nothing but the mirror.
+struct EmptyDesk;
+
+impl http::Desk for EmptyDesk {
+    fn boot_file(&self, _: IpAddr, _: &str, _: bool) -> Option<http::Content> {
+        None
+    }
+
+    fn answers(&self, _: Mac, _: &str, _: &str) -> Option<http::Content> {
+        None
+    }
+
+    fn callback(&self, _: Mac, _: &str, _: &str, _: &str) -> http::Heard {
+        http::Heard::Unknown
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// Bytes of which no two places look alike.

@@ -44,7 +44,7 @@ async fn curl_resumes_reads_ranges_and_notices_breaks() {
         _ => file(asked, &script_body, "\"v1\""),
     })
     .await;
-    let address = listen(bench.proxy.clone()).await;
+    let address = listen(bench.proxy.clone());
     let url = format!("http://{address}/mirror/{DEB}");
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("hello.deb");

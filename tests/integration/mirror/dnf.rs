@@ -138,7 +138,7 @@ async fn install_from(
     let on_served = Arc::new(move |_, served: &Served| record.lock().expect("no panic").push(served.clone()));
     let ledger = Arc::new(Listed::read(repository).await);
     let proxy = open_with(mirrors, ledger, impatient_client(), cache, offline, on_served);
-    let address = listen(proxy.clone()).await;
+    let address = listen(proxy.clone());
     let root = folder.path().join("root");
     // RPM changes its root, which only root may; in a user namespace of its own anybody is.
     let mut dnf = Command::new("unshare");

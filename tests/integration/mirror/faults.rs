@@ -293,7 +293,8 @@ async fn metadata_that_upstream_took_back_is_gone_but_not_lost() {
 async fn victim() {
     let (Ok(folder), Ok(upstream)) = (std::env::var("VICTIM_FOLDER"), std::env::var("VICTIM_UPSTREAM")) else { return };
     let proxy = open(folder.as_ref(), upstream.parse().expect("an address"), false, Arc::new(|_, _| {}));
-    let mut body = proxy.handle(CLIENT, &Method::GET, DEB, &Default::default()).await.into_body().into_data_stream();
+    let mut body =
+        proxy.handle(CLIENT, &Method::GET, DEB, &Default::default(), None).await.into_body().into_data_stream();
     body.next().await.expect("bytes").expect("no break");
     eprintln!("half-way");
     drain(body).await;
@@ -332,9 +333,9 @@ async fn a_kill_half_way_leaves_nothing_that_could_be_served() {
     assert_eq!(parts(), 1, "the kill came half-way");
     let offline = open(folder.path(), upstream.address, true, Arc::new(|_, _| {}));
     assert_eq!(parts(), 0);
-    let got = offline.handle(CLIENT, &Method::GET, DEB, &Default::default()).await;
+    let got = offline.handle(CLIENT, &Method::GET, DEB, &Default::default(), None).await;
     assert_eq!(got.status(), StatusCode::SERVICE_UNAVAILABLE);
     let online = open(folder.path(), upstream.address, false, Arc::new(|_, _| {}));
-    let got = online.handle(CLIENT, &Method::GET, DEB, &Default::default()).await;
+    let got = online.handle(CLIENT, &Method::GET, DEB, &Default::default(), None).await;
     assert!(drain(got.into_body().into_data_stream()).await == Some(body));
 }

@@ -191,7 +191,7 @@ async fn run(plan: Plan) {
     let folder = tempfile::tempdir().expect("a folder");
     let client = client(Duration::from_secs(60));
     let proxy = open(&plan, &upstreams, &body, &client, folder.path());
-    let url = format!("http://{}/mirror/debian/{}", listen(proxy.clone()).await, plan.path());
+    let url = format!("http://{}/mirror/debian/{}", listen(proxy.clone()), plan.path());
     let mut readers = JoinSet::new();
     for step in 0..12 {
         for reader in plan.readers.iter().filter(|reader| reader.comes == step) {

@@ -42,7 +42,7 @@ async fn every_file_that_apt_takes_is_verified_and_again_offline() {
         let ledger = Arc::new(SuiteLedger::new(suites));
         let kept = folder.path().join("mirror");
         let proxy = open_with(mirrors.clone(), ledger, client.clone(), &kept, offline, on_served);
-        let address = listen(proxy.clone()).await;
+        let address = listen(proxy.clone());
         let source = |id: &str, suite: &str| {
             format!("deb [signed-by={KEYRING}] http://{address}/mirror/{id} {suite} main contrib non-free-firmware\n")
         };
