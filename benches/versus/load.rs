@@ -163,7 +163,8 @@ impl<'a> Client<'a> {
             if let Some(end) = self.buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            ensure!(count > 0 && filled < BUFFER, "the head does not end");
+            ensure!(count > 0, "the connection ends within a head of {filled} bytes");
+            ensure!(filled < BUFFER, "the head does not end");
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<u64>().ok());
