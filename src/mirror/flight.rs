@@ -13,7 +13,6 @@ use super::{
     download::{Download, Failure, Mirrors, in_time, teach},
     entity::{Entity, Phase, Progress},
     ledger::Ledger,
-    opened::Opened,
     refusal::Refusal,
     route::Class,
     seen::{self, Seen},
@@ -49,7 +48,6 @@ pub(super) struct Flights {
     checked: Mutex<HashMap<String, Checked>>,
     /// Files whose content is known: what their stored copies are.
     seen: Seen,
-    opened: Opened,
 }
 
 /// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
@@ -83,8 +81,8 @@ impl Drop for Listing<'_> {
 
 impl Flights {
     pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
-        let (mirrors, under_way, checked, seen, opened) = Default::default();
-        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen, opened }
+        let (mirrors, under_way, checked, seen) = Default::default();
+        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
     }
 
     /// How many times a mirror has sent another file than the one that is known.
@@ -94,7 +92,7 @@ impl Flights {
 
     /// The file, if nobody need be asked about it and nothing be waited for: neither upstream nor a disk.
     pub fn at_hand(&self, key: &str, class: Class, content: Option<Expected>) -> Option<Entity> {
-        let stored = self.opened.get(key)?;
+        let stored = self.store.opened().get(key)?;
         self.as_settled(key, class, content, stored)
     }
 
@@ -179,7 +177,7 @@ impl Flights {
         let found = found.and_then(|found| found.with_context(|| format!("reading {} in the store", wanted.key)));
         let found = found.map_err(|error| Refusal::store(&error))?;
         if let Some(stored) = &found {
-            self.opened.keep(&wanted.key, stored);
+            self.store.opened().keep(&wanted.key, stored);
         }
         Ok(found)
     }
@@ -362,7 +360,7 @@ impl Flights {
             store.publish(part, &key, &record).map(|identity| (identity, body.sha256))
         };
         let published = spawn_blocking(publish).await.context("keeping it");
-        self.opened.forget(&wanted.key);
+        self.store.opened().forget(&wanted.key);
         match published.and_then(|published| published) {
             Ok((identity, sha256)) => {
                 self.seen.note(&wanted.key, identity, sha256);

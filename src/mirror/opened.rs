@@ -77,6 +77,11 @@ impl Opened {
         self.lock().files.remove(key);
     }
 
+    /// Closes all of them, once their readers are done: room is needed, and an open file keeps its own.
+    pub fn forget_all(&self) {
+        self.lock().files.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Files> {
         // Every change is a single insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::layout::Layout;
+use super::{layout::Layout, opened::Opened};
 use crate::model::{Bytes, Intent, Removal};
 
 /// What a sweep for a full disk frees at least, where there is as much: a large file must not cost a sweep for each chunk.
@@ -28,6 +28,8 @@ const TOLD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Room {
     layout: Layout,
+    /// Files that are open for the next reader, which looks as if they were in use.
+    opened: Arc<Opened>,
     limit: Option<u64>,
     tally: Mutex<Tally>,
     /// Held by whoever sweeps.
@@ -60,9 +62,9 @@ struct Full {
 }
 
 impl Room {
-    pub fn new(layout: Layout, limit: Option<u64>) -> Self {
+    pub fn new(layout: Layout, opened: Arc<Opened>, limit: Option<u64>) -> Self {
         let (tally, sweeping, sweeps, told) = Default::default();
-        Self { layout, limit, tally, sweeping, sweeps, told }
+        Self { layout, opened, limit, tally, sweeping, sweeps, told }
     }
 
     /// Whether a file of this length can be kept at all.
@@ -139,6 +141,7 @@ impl Room {
 
     /// Evicts what was used least recently and is not in use, as many bytes as `excess` says of all there are.
     fn sweep(&self, excess: impl FnOnce(u64) -> u64) -> io::Result<Swept> {
+        self.opened.forget_all();
         let mut bodies = self.layout.bodies()?;
         let total = bodies.iter().map(|body| body.length).sum();
         let wanted = excess(total);

@@ -16,6 +16,7 @@ use super::{
     entity::{Entity, Head},
     evict::remove_part,
     layout::{Layout, PART, stored_name},
+    opened::Opened,
     room::Room,
     seen::Identity,
     sidecar::Sidecar,
@@ -38,6 +39,7 @@ pub(super) struct Store {
     layout: Layout,
     parts: AtomicU64,
     room: Arc<Room>,
+    opened: Arc<Opened>,
 }
 
 /// A complete file of the store.
@@ -95,12 +97,19 @@ impl Store {
         }
         // Made now, since a full disk would refuse it when it is needed most.
         layout.lock().map_err(unusable)?;
-        Ok(Self { room: Arc::new(Room::new(layout.clone(), limit)), layout, parts: AtomicU64::new(0) })
+        let opened = Arc::<Opened>::default();
+        let room = Arc::new(Room::new(layout.clone(), Arc::clone(&opened), limit));
+        Ok(Self { layout, parts: AtomicU64::new(0), room, opened })
     }
 
     /// Its limit, and who keeps it.
     pub fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// The files that are open for the next reader.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// The stored file of a key (`<mirror id>/<path>`), if there is one. Blocks.
