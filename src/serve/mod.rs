@@ -16,7 +16,6 @@ mod link;
 mod login;
 mod on_done;
 mod prefetch;
-mod publish;
 mod secret;
 mod signals;
 mod supervise;

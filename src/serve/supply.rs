@@ -7,15 +7,13 @@ use anyhow::Context;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{
-    ledger::{RunLedger, SuiteLedger},
-    publish,
-};
+use super::ledger::{RunLedger, SuiteLedger};
 use crate::{
     distro::{Mirror, Release, address, treeinfo},
     fetch::{self, BootSet, PackageAt, Snapshot},
     mirror,
     plan::Plan,
+    publish::{READABLE, replace},
 };
 
 /// Everything that has to be here before a machine may boot.
@@ -116,7 +114,7 @@ fn ledger(
     let path = folder.join("treeinfo");
     // Machines that are being installed read it: it changes only when its content does.
     if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
-        publish::replace(&path, 0o644, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+        replace(&path, READABLE, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
     for name in [".treeinfo", "treeinfo"] {
         ledger.add_file(address::join(tree, name), path.clone());
