@@ -5,6 +5,7 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     callback::{self, Unheard},
@@ -29,6 +30,8 @@ pub struct Desk {
     plan: Plan,
     registry: Registry,
     files: BootSet,
+    /// When the first of the archives' metadata stops being good.
+    valid_until: Option<Timestamp>,
     names: Names,
     scripts: Scripts,
     secret: Secret,
@@ -38,6 +41,9 @@ pub struct Desk {
     /// Our own card on that link: the look for another DHCP server is not a machine to serve.
     own_mac: Option<Mac>,
 }
+
+/// No installation takes longer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A boot file that was found.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ impl Desk {
     pub fn new(
         plan: Plan,
         files: BootSet,
+        valid_until: Option<Timestamp>,
         registry: Registry,
         secret: Secret,
         own_mac: Option<Mac>,
@@ -63,7 +70,8 @@ impl Desk {
         let known_hosts = KnownHosts::beside(&plan.journal);
         known_hosts.keep(&registry.machines());
         let packages = Tally::default();
-        let desk = Self { plan, registry, files, names, scripts, secret, packages, code, known_hosts, own_mac };
+        let desk =
+            Self { plan, registry, files, valid_until, names, scripts, secret, packages, code, known_hosts, own_mac };
         let anyone = desk.plan.host.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1]));
         desk.render_answers(anyone).context("rendering the answers")?;
         desk.install_script(ScriptKind::Grub, Carrier::Tftp, anyone).context("rendering the loader script")?;
@@ -226,7 +234,10 @@ impl Desk {
 
     fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
         let handoff_code = self.code.as_ref().map(Code::sha256);
-        AnswerContext { handoff_code, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
+        // A run may be longer than what it took at its start is good for, and goes on with that.
+        let soon = Timestamp::now() + LONGEST;
+        let outdated = self.plan.offline || self.valid_until.is_some_and(|until| until < soon);
+        AnswerContext { handoff_code, outdated, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
     }
 
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {

@@ -22,6 +22,8 @@ pub struct Supply {
     pub files: BootSet,
     /// What is known of the archives' files.
     pub ledger: Arc<dyn mirror::Ledger>,
+    /// When the first of the archives' metadata stops being good; `None` where nothing says so.
+    pub valid_until: Option<Timestamp>,
     /// The state of each repository, in the order of [`Release::repos`].
     pub snapshots: Vec<Snapshot>,
 }
@@ -51,11 +53,12 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
         fetch::Level::Signed => say(&format!("boot files verified: {}", files.provenance())),
         _ => say(&format!("boot files are NOT signed: {}; --trust signed refuses that", files.provenance())),
     }
+    let valid_until = suites.valid_until();
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
         None => Arc::new(SuiteLedger::new(suites)),
         Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots.clone())?),
     };
-    Ok(Supply { files, ledger, snapshots })
+    Ok(Supply { files, ledger, valid_until, snapshots })
 }
 
 /// The state of each repository, in the order of [`Release::repos`].
