@@ -141,8 +141,10 @@ fn what_lost_power_runs_again_and_what_restarts_the_machine_does_not() {
     }
     let target = prepared("echo ran >>../times; cat ../fifo");
     let fifo = target.path("var/lib/provisioner/fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     let run = |signal: &str| {
+        // The command of the run before may still be reading from the last one.
+        let _ = fs::remove_file(&fifo);
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
         let (address, report) = one_report();
         let mut child = start(&target, &address).spawn().expect("bash");
         // It opens when the command reads: the script waits for it now.
