@@ -234,9 +234,7 @@ impl Desk {
 
     fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
         let handoff_code = self.code.as_ref().map(Code::sha256);
-        // A run may be longer than what it took at its start is good for, and goes on with that.
-        let soon = Timestamp::now() + LONGEST;
-        let outdated = self.plan.offline || self.valid_until.is_some_and(|until| until < soon);
+        let outdated = self.plan.offline || ends_soon(self.valid_until, Timestamp::now());
         AnswerContext { handoff_code, outdated, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
     }
 
@@ -273,4 +271,29 @@ impl Desk {
 /// iPXE asks for an address again after the ROM that loaded it: that is the same boot, not another one.
 fn continues(stage: Stage, machine: Option<&Machine>) -> bool {
     stage == Stage::Ipxe && machine.is_some_and(|m| matches!(m.last, Some(EventKind::LoadingLoader)))
+}
+
+/// Whether metadata stop being good before an installation that begins now has ended. A run that is longer than what it took at
+/// its start is good for goes on with that.
+fn ends_soon(valid_until: Option<Timestamp>, now: Timestamp) -> bool {
+    valid_until.is_some_and(|until| until < now + LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_must_be_good_until_an_installation_has_ended() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a date");
+        for (until, soon) in [
+            (None, false),
+            (Some("2026-11-13T12:00:00Z"), true),
+            (Some("2026-11-21T11:59:59Z"), true),
+            (Some("2026-11-21T12:00:00Z"), false),
+        ] {
+            let valid_until = until.map(|until| until.parse().expect("a date"));
+            assert_eq!(ends_soon(valid_until, now), soon, "{until:?}");
+        }
+    }
 }
