@@ -33,6 +33,7 @@ pub mod mirror;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod publish;
 pub mod random;
 pub mod rehearse;
 pub mod serve;

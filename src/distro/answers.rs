@@ -35,6 +35,8 @@ pub struct AnswerContext<'a> {
     /// The operator's own kernel arguments. They are kept for the installed system; with `---` among them only those after it
     /// are.
     pub kernel_args: &'a [String],
+    /// The archives' metadata are, or soon will be, older than they say they are good for: what verifies is right all the same.
+    pub outdated: bool,
     /// Digest of `handoff.tar`, which is fetched from beside the answer file, if there is code to deliver.
     pub handoff_code: Option<Sha256Digest>,
     /// The operator's own answer file, in place of ours (`--answers`). It is not a template.
@@ -78,6 +80,8 @@ struct Values<'a> {
     /// Where the code for the hand-off is, and its SHA-256.
     handoff_url: String,
     handoff_sha256: String,
+    /// See [`AnswerContext::outdated`].
+    outdated: bool,
     /// The operator's own kernel arguments that the installed system keeps.
     kept_args: Vec<&'a str>,
     http: String,
@@ -246,6 +250,7 @@ fn values<'a>(context: &AnswerContext<'a>) -> Result<Values<'a>, Hinted> {
         handoff: recipe.handoff.command().unwrap_or_default(),
         handoff_url: context.handoff_code.map_or_else(String::new, |_| beside(context.answers_url, "handoff.tar")),
         handoff_sha256: context.handoff_code.map_or_else(String::new, |digest| digest.to_string()),
+        outdated: context.outdated,
         kept_args: own_args(context.kernel_args).1,
         http: context.endpoints.http().to_string(),
         tree_url: release.tree.as_ref().map_or_else(String::new, |tree| ours(&release.archive().id, tree)),

@@ -318,15 +318,6 @@ pub fn part_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Writes a small file in one step: whoever reads it, or a crash, finds the old content or the new.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = part_of(path);
-    let mut file = std::fs::File::create(&part)?;
-    io::Write::write_all(&mut file, content)?;
-    file.sync_all()?;
-    std::fs::rename(part, path)
-}
-
 async fn length(path: &Path) -> u64 {
     fs::metadata(path).await.map_or(0, |metadata| metadata.len())
 }

@@ -4,8 +4,11 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{download::replace, level::Level};
-use crate::model::Sha256Digest;
+use super::level::Level;
+use crate::{
+    model::Sha256Digest,
+    publish::{READABLE, replace},
+};
 
 /// `manifest.json`: what lies in a release's cache and what vouched for it.
 ///
@@ -68,7 +71,7 @@ impl Manifest {
         let write = || -> io::Result<()> {
             let mut text = serde_json::to_vec_pretty(self)?;
             text.push(b'\n');
-            replace(path, &text)
+            replace(path, READABLE, &text)
         };
         write().with_context(|| format!("writing {}", path.display()))
     }

@@ -77,6 +77,7 @@ impl Plan {
             answers_url,
             callback_url,
             kernel_args: &self.kernel_args,
+            outdated: self.offline,
             handoff_code: None,
             own: self.own_answers.as_deref(),
             append: self.append_answers.as_deref().unwrap_or_default(),

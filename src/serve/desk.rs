@@ -5,6 +5,7 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     callback::{self, Unheard},
@@ -29,6 +30,8 @@ pub struct Desk {
     plan: Plan,
     registry: Registry,
     files: BootSet,
+    /// When the first of the archives' metadata stops being good.
+    valid_until: Option<Timestamp>,
     names: Names,
     scripts: Scripts,
     secret: Secret,
@@ -38,6 +41,9 @@ pub struct Desk {
     /// Our own card on that link: the look for another DHCP server is not a machine to serve.
     own_mac: Option<Mac>,
 }
+
+/// No installation takes longer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A boot file that was found.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ impl Desk {
     pub fn new(
         plan: Plan,
         files: BootSet,
+        valid_until: Option<Timestamp>,
         registry: Registry,
         secret: Secret,
         own_mac: Option<Mac>,
@@ -63,7 +70,8 @@ impl Desk {
         let known_hosts = KnownHosts::beside(&plan.journal);
         known_hosts.keep(&registry.machines());
         let packages = Tally::default();
-        let desk = Self { plan, registry, files, names, scripts, secret, packages, code, known_hosts, own_mac };
+        let desk =
+            Self { plan, registry, files, valid_until, names, scripts, secret, packages, code, known_hosts, own_mac };
         let anyone = desk.plan.host.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1]));
         desk.render_answers(anyone).context("rendering the answers")?;
         desk.install_script(ScriptKind::Grub, Carrier::Tftp, anyone).context("rendering the loader script")?;
@@ -232,7 +240,8 @@ impl Desk {
 
     fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
         let handoff_code = self.code.as_ref().map(Code::sha256);
-        AnswerContext { handoff_code, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
+        let outdated = self.plan.offline || ends_soon(self.valid_until, Timestamp::now());
+        AnswerContext { handoff_code, outdated, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
     }
 
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {
@@ -268,4 +277,29 @@ impl Desk {
 /// iPXE asks for an address again after the ROM that loaded it: that is the same boot, not another one.
 fn continues(stage: Stage, machine: Option<&Machine>) -> bool {
     stage == Stage::Ipxe && machine.is_some_and(|m| matches!(m.last, Some(EventKind::LoadingLoader)))
+}
+
+/// Whether metadata stop being good before an installation that begins now has ended. A run that is longer than what it took at
+/// its start is good for goes on with that.
+fn ends_soon(valid_until: Option<Timestamp>, now: Timestamp) -> bool {
+    valid_until.is_some_and(|until| until < now + LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_must_be_good_until_an_installation_has_ended() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a date");
+        for (until, soon) in [
+            (None, false),
+            (Some("2026-11-13T12:00:00Z"), true),
+            (Some("2026-11-21T11:59:59Z"), true),
+            (Some("2026-11-21T12:00:00Z"), false),
+        ] {
+            let valid_until = until.map(|until| until.parse().expect("a date"));
+            assert_eq!(ends_soon(valid_until, now), soon, "{until:?}");
+        }
+    }
 }

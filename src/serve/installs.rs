@@ -8,8 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::publish;
-use crate::{model::InstallRecipe, plan::Plan};
+use crate::{
+    model::InstallRecipe,
+    plan::Plan,
+    publish::{READABLE, replace},
+};
 
 /// The packages of one recipe, as `<archive>/<path below its root>`.
 pub type Packages = BTreeSet<String>;
@@ -49,7 +52,7 @@ impl Installs {
             known.extend(taken);
         }
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        publish::replace(path, 0o644, &serde_json::to_vec_pretty(&installs)?)
+        replace(path, READABLE, &serde_json::to_vec_pretty(&installs)?)
     }
 }
 

@@ -7,8 +7,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::publish;
-use crate::model::Machine;
+use crate::{
+    model::Machine,
+    publish::{READABLE, replace},
+};
 
 /// What its first line says to whoever would edit it.
 const NOTE: &str = "# Made from the journal beside it, again and again: what is changed here is lost.\n";
@@ -36,7 +38,7 @@ impl KnownHosts {
         if *written == text {
             return;
         }
-        match publish::replace(&self.path, 0o644, text.as_bytes()) {
+        match replace(&self.path, READABLE, text.as_bytes()) {
             Ok(()) => *written = text,
             Err(error) => tracing::error!("writing {}: {error}", self.path.display()),
         }

@@ -16,7 +16,6 @@ mod link;
 mod login;
 mod on_done;
 mod prefetch;
-mod publish;
 mod secret;
 mod signals;
 mod supervise;
@@ -95,10 +94,11 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     create(&plan.prefix)?;
     let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
     let client = fetch::client()?;
-    let Supply { files, ledger, snapshots } = supply::bring(&plan, &client, say).await?;
+    let Supply { files, ledger, valid_until, snapshots } = supply::bring(&plan, &client, say).await?;
     let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
     let registry = Registry::open(&plan.journal)?;
-    let desk = Arc::new(Desk::new(plan.clone(), files.clone(), registry.clone(), secret, interface.mac)?);
+    let desk = Desk::new(plan.clone(), files.clone(), valid_until, registry.clone(), secret, interface.mac)?;
+    let desk = Arc::new(desk);
     let servers = Servers::new(&plan, &place, desk, client, ledger)?;
     if plan.offline {
         prefetch::report(&plan, &files, &snapshots, &servers.mirror, say).await;

@@ -78,7 +78,7 @@ impl Wanted {
 pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Fetched> {
     super::create(&plan.prefix)?;
     let client = fetch::client()?;
-    let Supply { files, ledger, snapshots } = supply::bring(plan, &client, say).await?;
+    let Supply { files, ledger, snapshots, .. } = supply::bring(plan, &client, say).await?;
     let mut fetched = Fetched::default();
     if ahead == Ahead::BootFiles {
         return Ok(fetched);

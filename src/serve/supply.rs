@@ -7,15 +7,13 @@ use anyhow::Context;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{
-    ledger::{RunLedger, SuiteLedger},
-    publish,
-};
+use super::ledger::{RunLedger, SuiteLedger};
 use crate::{
     distro::{Mirror, Release, address, treeinfo},
     fetch::{self, BootSet, PackageAt, Snapshot},
     mirror,
     plan::Plan,
+    publish::{READABLE, replace},
 };
 
 /// Everything that has to be here before a machine may boot.
@@ -24,6 +22,8 @@ pub struct Supply {
     pub files: BootSet,
     /// What is known of the archives' files.
     pub ledger: Arc<dyn mirror::Ledger>,
+    /// When the first of the archives' metadata stops being good; `None` where nothing says so.
+    pub valid_until: Option<Timestamp>,
     /// The state of each repository, in the order of [`Release::repos`].
     pub snapshots: Vec<Snapshot>,
 }
@@ -53,11 +53,12 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
         fetch::Level::Signed => say(&format!("boot files verified: {}", files.provenance())),
         _ => say(&format!("boot files are NOT signed: {}; --trust signed refuses that", files.provenance())),
     }
+    let valid_until = suites.valid_until();
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
         None => Arc::new(SuiteLedger::new(suites)),
         Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots.clone())?),
     };
-    Ok(Supply { files, ledger, snapshots })
+    Ok(Supply { files, ledger, valid_until, snapshots })
 }
 
 /// The state of each repository, in the order of [`Release::repos`].
@@ -116,7 +117,7 @@ fn ledger(
     let path = folder.join("treeinfo");
     // Machines that are being installed read it: it changes only when its content does.
     if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
-        publish::replace(&path, 0o644, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+        replace(&path, READABLE, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
     for name in [".treeinfo", "treeinfo"] {
         ledger.add_file(address::join(tree, name), path.clone());

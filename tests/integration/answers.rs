@@ -2,6 +2,7 @@
 
 mod disks;
 mod handoff;
+mod outdated;
 mod places;
 mod scripts;
 mod target;
@@ -41,6 +42,7 @@ struct Case {
     recipe: InstallRecipe,
     host: Host,
     own_args: Vec<String>,
+    outdated: bool,
     append: String,
 }
 
@@ -67,6 +69,7 @@ impl Case {
                 hostname: Some("node1.example.org".into()),
             },
             own_args: vec!["quiet".into()],
+            outdated: false,
             append: String::new(),
         }
     }
@@ -81,6 +84,7 @@ impl Case {
             answers_url: "http://192.168.42.1:4280/answers/52-54-00-12-34-56/token/preseed.cfg",
             callback_url: "http://192.168.42.1:4280/event/52-54-00-12-34-56/token",
             kernel_args: &self.own_args,
+            outdated: self.outdated,
             handoff_code: None,
             own: None,
             append: &self.append,

@@ -89,6 +89,7 @@ impl Case {
             answers_url: "http://192.168.42.1:4280/answers/52-54-00-12-34-56/token/kickstart.ks",
             callback_url: CALLBACKS,
             kernel_args: &self.own_args,
+            outdated: false,
             handoff_code: self.code.then(|| "0".repeat(64).parse().expect("a digest")),
             own: self.own.as_deref(),
             append: "",

@@ -1,6 +1,6 @@
 //! The caching mirror against an upstream that misbehaves on command, and under real clients.
 
-mod apt;
+pub mod apt;
 mod archive;
 pub mod bench;
 mod bodies;

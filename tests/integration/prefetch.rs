@@ -1,5 +1,7 @@
 //! `provisioner fetch`, as its users start it, and what an offline run then has: real sockets, a small signed archive.
 
+mod rpm;
+
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use assert_cmd::cargo::CommandCargoExt;
@@ -58,15 +60,29 @@ impl Ground {
     }
 
     fn run(&self, more: &[&str]) -> Ran {
-        let mut command = Command::cargo_bin("provisioner").expect("the program");
-        command.env_clear().env("HOME", "/nonexistent").args(["fetch", "--distro=debian", "--version=13"]);
+        let mut command = program("fetch");
+        command.args(["--distro=debian", "--version=13"]);
         command.args(["--flavour=minimal", &format!("--mirror={}/debian", self.server.url())]);
-        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
         command.args([flag("keyring", &self.folder.path().join("keys")), flag("prefix", &self.prefix())]);
-        let output = command.args(more).output().expect("a run of the program");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        ran(command.args(more))
     }
+}
+
+/// A verb of the program, without this process's environment.
+fn program(verb: &str) -> Command {
+    let mut command = Command::cargo_bin("provisioner").expect("the program");
+    command.env_clear().env("HOME", "/nonexistent").arg(verb);
+    command
+}
+
+fn flag(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().expect("a run of the program");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 #[test]
@@ -137,4 +153,19 @@ fn boot_files_alone_ask_for_no_further_package() {
     assert!(ran.out.ends_with("provisioner: the boot files are here\n"), "{}", ran.out);
     assert!(ground.prefix().join("boot/debian13-x86_64/shimx64.efi").exists());
     assert!(!ground.server.paths().iter().any(|path| path.contains("busybox")));
+}
+
+#[test]
+fn what_earlier_installations_took_is_fetched_too() {
+    let ground = Ground::new();
+    let installs = ground.prefix().join("boot/debian13-x86_64/installs.json");
+    fs::create_dir_all(installs.parent().expect("a folder")).expect("made");
+    let taken =
+        r#"{"minimal plain": ["debian/pool/main/n/nobody-asks/nobody-asks_0_all.deb"], "gnome plain": ["debian/x"]}"#;
+    fs::write(&installs, taken).expect("written");
+    assert_eq!(ground.run(&[]).code, Some(0));
+    let asked = ground.server.paths();
+    // As it is today.
+    assert!(asked.iter().any(|path| path.ends_with("/nobody-asks_1_all.deb")), "{asked:?}");
+    assert!(!asked.iter().any(|path| path.ends_with("_0_all.deb") || path.ends_with("/x")), "{asked:?}");
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::fetch::archive;
 
 #[path = "../fixtures/rpm_tree.rs"]
-mod fixture;
+pub mod fixture;
 
 use archive::{FaultyServer, TestKey, sha256};
 use fixture::{Compression, PROGRAMS, RpmTree};

@@ -45,7 +45,7 @@ pub struct SuitesRequest<'a> {
     pub release: &'a Release,
     /// Who may sign their metadata.
     pub keyring: &'a Keyring,
-    /// `<prefix>/boot`: they are kept in `<uid>/suites` below it. One process at a time.
+    /// `<prefix>/boot`: they are kept in `<uid>/suites` below it. Processes take turns.
     pub folder: &'a Path,
     /// The client to fetch with.
     pub client: &'a Client,
@@ -117,6 +117,8 @@ struct Suite {
     files: HashMap<String, Expected>,
     /// Files that lie here.
     here: HashMap<Sha256Digest, PathBuf>,
+    /// Those, held as long as machines may ask for them: a later state, taken by another process, does not remove them.
+    _in_use: Vec<File>,
 }
 
 impl Suites {
@@ -132,7 +134,7 @@ impl Suites {
         if wanted.is_empty() {
             return Ok(Self::default());
         }
-        let taking = Taking::new(request, say)?;
+        let taking = Taking::new(request, say).await?;
         let each = wanted.iter().enumerate().map(|(number, suite)| taking.suite(suite, number == 0));
         let taken = try_join_all(each).await?;
         taking.keep(wanted.iter().zip(&taken))?;
@@ -151,6 +153,11 @@ impl Suites {
     /// The lists of packages that were read when the run began.
     pub fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.0.indexes.iter()
+    }
+
+    /// When the first of them stops being good, by what was signed: APT refuses it from then on.
+    pub fn valid_until(&self) -> Option<Timestamp> {
+        self.0.suites.iter().flat_map(|suite| &suite.texts).filter_map(|text| text.valid_until).min()
     }
 
     /// What the file at a path below an archive's root has to be, if that is known.

@@ -17,13 +17,13 @@ use crate::{
     },
     fetch::{
         Client,
-        download::replace,
         openpgp::day,
         rpm::{
             mirrors::{self, PATIENCE},
             releases::{self, ImageName, LABEL, Listing, VERSION, choose},
         },
     },
+    publish::{READABLE, replace},
 };
 
 pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Client) -> anyhow::Result<Sources> {
@@ -174,5 +174,5 @@ fn read(path: &Path) -> Option<Listing> {
 
 fn keep(path: &Path, listing: &Listing) -> io::Result<()> {
     path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    replace(path, &serde_json::to_vec_pretty(listing)?)
+    replace(path, READABLE, &serde_json::to_vec_pretty(listing)?)
 }

@@ -45,6 +45,19 @@ cat >/usr/lib/finish-install.d/96provisioner <<'END_OF_FILE'
 exit 0
 END_OF_FILE
 
+{% if outdated %}
+# The archives' metadata are older than they say they are good for, and the installer asks what to do when apt refuses them. Who
+# signed them is checked all the same. Before apt's first use, after debootstrap; 58provisioner takes it away again.
+mkdir -p /usr/lib/base-installer.d
+cat >/usr/lib/base-installer.d/90provisioner <<'END_OF_FILE'
+#!/bin/sh
+mkdir -p /target/etc/apt/apt.conf.d
+echo 'Acquire::Check-Valid-Until "false";' >/target/etc/apt/apt.conf.d/00provisioner
+exit 0
+END_OF_FILE
+chmod +x /usr/lib/base-installer.d/90provisioner
+
+{% endif %}
 # After 08hw-detect, which still installs packages through us; before 60cleanup, which rebuilds apt's cache.
 cat >/usr/lib/finish-install.d/58provisioner <<'END_OF_FILE'
 {% include "target.sh" %}

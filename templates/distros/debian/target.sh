@@ -45,6 +45,10 @@ mkdir -p /target/etc/systemd/timesyncd.conf.d
 printf '[Time]\nNTP=%s\n' {{ time_servers | join(" ") }} >/target/etc/systemd/timesyncd.conf.d/provisioner.conf
 {% endif %}
 
+{% if outdated %}
+# It was for the installation only.
+rm -f /target/etc/apt/apt.conf.d/00provisioner
+{% endif %}
 # The longer address first: the other is its beginning.
 find /target/etc/apt -type f | while read -r file; do
 	grep -qF {{ http }} "$file" || continue

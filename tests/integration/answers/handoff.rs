@@ -142,7 +142,7 @@ fn what_lost_power_runs_again_and_what_restarts_the_machine_does_not() {
     let target = prepared("echo ran >>../times; cat ../fifo");
     let fifo = target.path("var/lib/provisioner/fifo");
     let run = |signal: &str| {
-        // A new one: the command of a script that was killed may still read the last one.
+        // The command of the run before may still be reading from the last one.
         let _ = fs::remove_file(&fifo);
         assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
         let (address, report) = one_report();

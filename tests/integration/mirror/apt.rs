@@ -87,6 +87,11 @@ impl System {
         Ran { ok: output.status.success(), said }
     }
 
+    /// What it says, whatever comes of it.
+    pub async fn says(&self, args: &[&str]) -> String {
+        self.apt_get(args).await.said
+    }
+
     pub async fn does(&self, args: &[&str]) {
         let ran = self.apt_get(args).await;
         assert!(ran.ok && !ran.said.contains("W:"), "{args:?}: {}", ran.said);

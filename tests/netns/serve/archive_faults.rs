@@ -60,6 +60,10 @@ fn a_mirror_that_is_down_is_named_unless_the_cache_is_complete() {
         let reason = if more.is_empty() { "mirror cannot be reached" } else { "--offline" };
         let line = program.says("boot files verified");
         assert!(line.contains("cached, verified on ") && line.ends_with(reason), "{line}");
+        if !more.is_empty() {
+            // Nobody has fetched the packages.
+            program.says("offline: run `provisioner fetch` with these options while upstream can be reached");
+        }
         program.says("ready to provision!");
         program.stop();
     }

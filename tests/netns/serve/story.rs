@@ -171,6 +171,9 @@ fn is_installed(house: &House, program: &mut Program, answers: &str) {
     program.says(&format!("{MACHINE} finishing"));
     reports("installed");
     program.says(&format!("{MACHINE} installed"));
+    let installs = std::fs::read(house.prefix().join(FOLDER).join("installs.json")).expect("what it took");
+    let installs: serde_json::Value = serde_json::from_slice(&installs).expect("JSON");
+    assert_eq!(installs, serde_json::json!({ "standard plain": [SHIM_DEB.trim_start_matches('/')] }));
 }
 
 fn the_mirror_asks_upstream_once(house: &House) {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, fs,
+    fmt,
+    fs::{self, File},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -24,12 +25,14 @@ use crate::{
         archive::Outdated,
         debian::{SUITES, metadata, packages, release_file::ReleaseFile, table::Table},
         digest::{Expected, of_bytes},
-        download::{self, DownloadError, replace},
+        download::{self, DownloadError},
+        lock,
         manifest::Stamp,
         openpgp::day,
         store::{Store, blocking},
     },
     model::{Hinted, Sha256Digest},
+    publish::{READABLE, replace},
 };
 
 /// How long the archive of a further suite may take to say what it has, while nothing depends on it.
@@ -53,15 +56,20 @@ pub(super) struct Taking<'a> {
     before: State,
     /// Suites share files, such as a list without packages: two downloads of one digest would write to one file.
     under_way: Mutex<HashMap<Sha256Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// Against other provisioners on this prefix, which would write the same parts.
+    _lock: File,
 }
 
 impl<'a> Taking<'a> {
     /// Prepares the folder.
-    pub fn new(request: &'a SuitesRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+    pub async fn new(request: &'a SuitesRequest<'a>, say: &'a (dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let folder = request.folder.join(request.release.uid()).join(SUITES);
         let store = Store::open(folder.clone()).with_context(|| format!("preparing {}", folder.display()))?;
+        let path = folder.with_extension("lock");
+        let waits = || say(&format!("waiting for another provisioner that is filling {}", folder.display()));
+        let held = lock::lock(&path, waits).await.with_context(|| format!("locking {}", path.display()))?;
         let before = State::of(&folder.join("state.json")).unwrap_or_default();
-        Ok(Self { request, say, folder, store, before, under_way: Mutex::default() })
+        Ok(Self { request, say, folder, store, before, under_way: Mutex::default(), _lock: held })
     }
 
     /// A suite as it is today, or was; `None` when nothing is known of it.
@@ -100,14 +108,16 @@ impl<'a> Taking<'a> {
         for text in &taken.suite.texts {
             if let Some(until) = text.valid_until.filter(|&until| until < self.request.now) {
                 let until = day(&until);
-                (self.say)(&format!("the state of {name} was valid until {until}: APT on the machines will refuse it"));
+                (self.say)(&format!(
+                    "the state of {name} was valid until {until}: APT on the machines is told to take it"
+                ));
             }
         }
         Ok(Some(taken))
     }
 
-    /// Remembers what was taken, and removes what belongs neither to it nor to the state before, which an earlier run may still
-    /// serve.
+    /// Remembers what was taken, and removes what belongs neither to it nor to the state before, unless a run that began earlier
+    /// serves it.
     pub fn keep<'t>(
         &self,
         taken: impl Iterator<Item = (&'t distro::Suite<'t>, &'t Option<Taken>)>,
@@ -118,13 +128,15 @@ impl<'a> Taking<'a> {
             return Ok(());
         }
         let path = self.folder.join("state.json");
-        replace(&path, &serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", path.display()))?;
+        replace(&path, READABLE, &serde_json::to_vec_pretty(&state)?)
+            .with_context(|| format!("writing {}", path.display()))?;
         let states = state.suites.values().chain(self.before.suites.values()).flatten();
         let keep: Vec<_> = states.flat_map(Kept::digests).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let digest = name.to_str().and_then(|name| name.trim_end_matches(".part").parse::<Sha256Digest>().ok());
-            if digest.is_some_and(|digest| !keep.contains(&digest)) {
+            let kept = digest.is_none_or(|digest| keep.contains(&digest));
+            if !kept && lock::is_in_use(&entry.path()).is_ok_and(|used| !used) {
                 // What cannot be removed is only space lost.
                 let _ = fs::remove_file(entry.path());
             }
@@ -306,13 +318,15 @@ impl<'a> Taking<'a> {
             anyhow::Ok((index, table.await.with_context(|| format!("reading {path} of {}", wanted.name))?))
         });
         let lists = try_join_all(lists).await?;
+        let here: HashMap<_, _> = kept.digests().map(|sha256| (sha256, self.store.path(sha256))).collect();
         let suite = Suite {
             mirror: wanted.mirror.id.clone(),
             name: wanted.name.clone(),
             alias: texts.first().map_or_else(String::new, |text| text.suite.clone()),
             texts,
             files,
-            here: kept.digests().map(|sha256| (sha256, self.store.path(sha256))).collect(),
+            _in_use: here.values().filter_map(|path| lock::in_use(path)).collect(),
+            here,
         };
         Ok(Taken { kept, suite, lists })
     }

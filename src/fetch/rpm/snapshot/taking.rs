@@ -17,7 +17,7 @@ use crate::{
     },
     fetch::{
         digest::Expected,
-        download::{DownloadError, replace},
+        download::DownloadError,
         lock,
         openpgp::day,
         rpm::{
@@ -30,6 +30,7 @@ use crate::{
         store::{Store, blocking},
     },
     model::Sha256Digest,
+    publish::{READABLE, replace},
 };
 
 /// A `repomd.xml` that somebody vouches for.
@@ -90,11 +91,12 @@ impl<'a> Taking<'a> {
         let state = State { taken: self.request.now, voucher, repomd: sha256, primary, groups };
         let path = self.store.path(sha256);
         if !self.store.holds(sha256).await {
-            replace(&path, &repomd).with_context(|| format!("writing {}", path.display()))?;
+            replace(&path, READABLE, &repomd).with_context(|| format!("writing {}", path.display()))?;
         }
         let snapshot = self.read(state.clone(), listed).await?;
         let path = self.folder.join("state.json");
-        replace(&path, &serde_json::to_vec_pretty(&state)?).with_context(|| format!("writing {}", path.display()))?;
+        replace(&path, READABLE, &serde_json::to_vec_pretty(&state)?)
+            .with_context(|| format!("writing {}", path.display()))?;
         self.prune(&state, before.as_ref());
         Ok(snapshot)
     }

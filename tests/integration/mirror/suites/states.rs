@@ -162,3 +162,31 @@ async fn two_signers_vouch_for_two_contents_and_the_mirror_has_one() {
     let other = house.suites.find("debian", "dists/trixie/main/other").expect("known");
     assert_eq!(other.sha256.to_string(), crate::fetch::archive::sha256(b"Debian's"), "as InRelease has it");
 }
+
+#[tokio::test]
+async fn two_provisioners_take_turns() {
+    let world = World::new(&trixie());
+    let (one, other) = tokio::join!(world.take(), world.take());
+    assert!(one.indexes().eq(other.indexes()));
+    let waiting = format!("waiting for another provisioner that is filling {}", world.state().display());
+    assert!(world.said().contains(&waiting));
+    let paths = world.server().paths();
+    let list =
+        paths.iter().filter(|path| path.ends_with("/main/binary-amd64/Packages.xz") || path.contains("/by-hash/"));
+    assert_eq!(list.clone().count(), list.collect::<std::collections::BTreeSet<_>>().len(), "{paths:?}");
+}
+
+#[tokio::test]
+async fn what_a_run_serves_stays_however_many_states_follow() {
+    let world = World::new(&trixie());
+    let mut served = Some(world.take().await);
+    let Standing::Here(path) = served.as_ref().expect("taken").look_up("debian", "dists/trixie/InRelease") else {
+        panic!("it is here");
+    };
+    for day in 1..=3 {
+        MiniArchive { date: SIGNED + day * DAY, ..trixie() }.write(&world.root(), &world.key).expect("written");
+        served = served.filter(|_| day < 3);
+        world.take().await;
+        assert_eq!(path.exists(), served.is_some(), "day {day}");
+    }
+}
