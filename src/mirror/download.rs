@@ -23,6 +23,7 @@ use super::{
     entity::{Entity, Head, Phase, Progress},
     flight::Outcome,
     health::Health,
+    held::readable,
     ledger::Ledger,
     rotation::Rotation,
     store::Sink,
@@ -33,13 +34,6 @@ use crate::{fetch::Client, model::Sha256Digest};
 /// A body that brings nothing for this long is broken and asked for again. librepo gives up on us after 30 s. An answer is
 /// waited for as long, where another mirror could be asked.
 const STALL: Duration = Duration::from_secs(20);
-
-/// How many of the last bytes of a file whose content is known are held back until the verdict.
-///
-/// A shorter file is given out after its verdict only, as most packages are, so that a wrong one costs its clients nothing but
-/// time: another mirror is asked before they see a byte. librepo gives up below 1000 B/s for 30 s, so no more may be held back
-/// than a very slow upstream sends in that time.
-const HELD: u64 = 64 * 1024;
 
 /// What all downloads know of the mirrors.
 #[derive(Debug, Default)]
@@ -371,35 +365,4 @@ async fn in_store<T: Send + 'static>(
 ) -> Result<T, Trouble> {
     let written = spawn_blocking(write).await.context("writing to the store");
     written.and_then(|written| written.context("writing to the store")).map_err(Trouble::Store)
-}
-
-/// How much of what is written readers may have before the verdict.
-///
-/// Not the last byte, so that whoever holds a complete body holds a right one; without a length it is the end of the body that
-/// waits. Of a file whose content is known, none of the last [`HELD`] bytes.
-fn readable(written: u64, length: Option<u64>, known: bool) -> u64 {
-    match length {
-        _ if known => written.saturating_sub(HELD),
-        Some(length) => written.min(length.saturating_sub(1)),
-        None => written,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_waits_for_the_verdict() {
-        for (written, length, expected) in
-            [(0, Some(0), 0), (0, Some(9), 0), (8, Some(9), 8), (9, Some(9), 8), (1, Some(1), 0), (9, None, 9)]
-        {
-            assert_eq!(readable(written, length, false), expected, "{written} of {length:?}");
-        }
-        for (written, expected) in [(0, 0), (HELD, 0), (HELD + 1, 1), (10 * HELD, 9 * HELD)] {
-            for length in [None, Some(10 * HELD)] {
-                assert_eq!(readable(written, length, true), expected, "{written} of {length:?}, known");
-            }
-        }
-    }
 }

@@ -35,6 +35,7 @@ mod entity;
 mod evict;
 mod flight;
 mod health;
+mod held;
 mod here;
 mod immutable;
 mod layout;

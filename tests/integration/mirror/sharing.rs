@@ -69,6 +69,30 @@ async fn the_first_bytes_and_a_range_of_them_arrive_before_the_last_are_there() 
 }
 
 #[tokio::test]
+async fn what_has_come_is_passed_on_while_nothing_further_comes() {
+    const PIECE: usize = 10;
+    let (body, go) = (content(8 * PIECE), Arc::new(Semaphore::new(0)));
+    let (script_body, script_go) = (body.clone(), Arc::clone(&go));
+    let bench = Bench::start(move |_| {
+        let pieces = script_body.chunks(PIECE);
+        let gated = pieces.flat_map(|piece| [Act::Send(piece.to_vec()), Act::Wait(Arc::clone(&script_go))]);
+        iter::once(found(script_body.len(), "\"v1\"")).chain(gated).collect()
+    })
+    .await;
+    let mut whole = bench.request(Method::GET, DEB, &[]).await.into_body().into_data_stream();
+    let mut got = Vec::new();
+    for pieces in 1..=8 {
+        // All that upstream has sent, and it sends no more before that is here; the very last byte waits for the verdict.
+        while got.len() < (pieces * PIECE).min(body.len() - 1) {
+            got.extend(whole.next().await.expect("bytes").expect("no break"));
+        }
+        go.add_permits(1);
+    }
+    got.extend(drain(whole).await.expect("no break"));
+    assert!(got == body);
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_does_not_end_the_fetch() {
     let (body, go) = (content(100_000), Arc::new(Semaphore::new(0)));
     let (script_body, script_go) = (body.clone(), Arc::clone(&go));
