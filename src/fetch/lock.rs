@@ -8,17 +8,19 @@ use std::{
 /// How often a provisioner asks whether another one is done.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Locks a file, which is made if it is missing, for this process alone. `waits` is called once if another one has it.
+/// Locks a file, which is made if it is missing, for this process alone. `waits` is called once if another one has it for longer
+/// than a moment: a program that is just being started holds what its parent held, until it runs.
 ///
 /// Its time of modification becomes now: so it tells when what it guards was last used.
 pub async fn lock(path: &Path, waits: impl FnOnce()) -> io::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    let mut waits = Some(waits);
+    let (mut waits, mut looks) = (Some(waits), 0);
     loop {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {
-                if let Some(waits) = waits.take() {
+                looks += 1;
+                if let Some(waits) = waits.take_if(|_| looks > 1) {
                     waits();
                 }
                 // Asked again and again, because a thread that waits in the kernel could not be cancelled.
