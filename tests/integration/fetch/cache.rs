@@ -122,7 +122,16 @@ async fn two_provisioners_take_turns() -> anyhow::Result<()> {
     assert!(one?.files().eq(other?.files()));
     let paths = world.server().paths();
     assert_eq!(paths.iter().filter(|path| *path == SHIM_DEB).count(), 1, "the second one found it there");
+
+    let held = std::fs::File::open(world.cache().with_extension("lock"))?;
+    held.lock()?;
     let waiting = format!("waiting for another provisioner that is filling {}", world.cache().display());
-    assert!(world.said().contains(&waiting));
+    let until_told = async {
+        while !world.said().contains(&waiting) {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+    };
+    tokio::join!(world.obtain(), until_told).0?;
     Ok(())
 }
