@@ -1,24 +1,17 @@
 //! Three hundred connections to the server of the provisioning network, all for one file.
 
-use std::{net::IpAddr, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use futures_util::future::BoxFuture;
 use provisioner::{
     distro::Mirror,
-    http::{self, Content, Desk, Heard},
-    mirror::{Known, Ledger, Proxy, Unlisted},
-    model::Mac,
-    net::Place,
+    mirror::{Known, Ledger, Unlisted},
 };
-use tokio::{
-    sync::Semaphore,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     archive::{Book, FILE, KEY, expected},
-    bench::{client, content, open_with},
+    bench::{client, content, listen, open_with},
     chance::Chance,
     upstream::{Act, Upstream, found},
 };
@@ -26,32 +19,6 @@ use super::{
 const READERS: usize = 300;
 /// The file comes in as many pieces; before each a crowd of readers joins.
 const PIECES: usize = 8;
-
-/// A server with nothing but a mirror.
-struct NoDesk;
-
-impl Desk for NoDesk {
-    fn boot_file(&self, _: IpAddr, _: &str, _: bool) -> Option<Content> {
-        None
-    }
-    fn answers(&self, _: Mac, _: &str, _: &str) -> Option<Content> {
-        None
-    }
-    fn callback(&self, _: Mac, _: &str, _: &str, _: &str) -> Heard {
-        Heard::Unknown
-    }
-    fn settled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-/// Puts a mirror on the real server.
-fn serve(proxy: Proxy) -> (String, JoinHandle<anyhow::Result<()>>) {
-    let config = http::Config { address: "127.0.0.1:0".parse().expect("an address"), interface: None };
-    let server = http::bind(&Place::Here, &config, Arc::new(NoDesk), proxy).expect("a port");
-    let address = server.local_addr().expect("bound");
-    (format!("http://{address}/mirror/{KEY}"), tokio::spawn(server.run()))
-}
 
 /// What one reader asks for, and how much of it it waits for.
 #[derive(Debug, Clone)]
@@ -122,7 +89,7 @@ async fn three_hundred_readers_with_random_ranges_are_one_request_upstream() {
         let client = client(Duration::from_secs(60));
         let on_served = Arc::new(|_, _: &_| {});
         let proxy = open_with(vec![mirror], ledger, client.clone(), folder.path(), false, on_served);
-        let (url, server) = serve(proxy.clone());
+        let url = format!("http://{}/mirror/{KEY}", listen(proxy.clone()));
         let mut readers = JoinSet::new();
         // The last crowd comes when all is there.
         for crowd in 0..=PIECES {
@@ -142,6 +109,5 @@ async fn three_hundred_readers_with_random_ranges_are_one_request_upstream() {
         }
         assert_eq!(upstream.asked().len(), 1, "known: {known}");
         assert!(std::fs::read(folder.path().join(KEY)).expect("kept") == **body, "known: {known}");
-        server.abort();
     }
 }

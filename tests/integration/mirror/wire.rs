@@ -1,13 +1,7 @@
 //! What is on the wire, from the real HTTP server: as loaders, apt and zchunk read it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
-use futures_util::future::BoxFuture;
-use provisioner::{
-    http::{self, Content, Heard},
-    model::Mac,
-    net::Place,
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -15,43 +9,15 @@ use tokio::{
 };
 
 use super::{
-    bench::{content, impatient_client, open_on},
+    bench::{content, impatient_client, listen, open_on},
     clients::{can_run, has},
     upstream::{Act, Asked, Upstream, file, head, plain},
 };
-
-/// Has nothing of its own.
-struct NoDesk;
-
-impl http::Desk for NoDesk {
-    fn boot_file(&self, _: IpAddr, _: &str, _: bool) -> Option<Content> {
-        None
-    }
-
-    fn answers(&self, _: Mac, _: &str, _: &str) -> Option<Content> {
-        None
-    }
-
-    fn callback(&self, _: Mac, _: &str, _: &str, _: &str) -> Heard {
-        Heard::Unknown
-    }
-
-    fn settled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
 
 struct World {
     upstream: Upstream,
     address: SocketAddr,
     _store: tempfile::TempDir,
-    server: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
 }
 
 impl World {
@@ -60,10 +26,7 @@ impl World {
         let url = format!("http://{}/debian", upstream.address).parse().expect("a URL");
         let mirrors = vec![provisioner::distro::Mirror::new("debian", &url)];
         let proxy = open_on(mirrors, impatient_client(), store.path(), false, std::sync::Arc::new(|_, _| {}));
-        let config = http::Config { address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: None };
-        let server = http::bind(&Place::Here, &config, std::sync::Arc::new(NoDesk), proxy).expect("bound");
-        let address = server.local_addr().expect("bound");
-        Self { upstream, address, _store: store, server: tokio::spawn(server.run()) }
+        Self { upstream, address: listen(proxy), _store: store }
     }
 
     /// Sends this and reads until the server closes.
