@@ -272,7 +272,7 @@ async fn the_archive_says_which_release_is_stable() -> anyhow::Result<()> {
     let world = World::new(&full_archive())?;
     let (release, now) = (&world.release, Timestamp::from_second(NOW)?);
     let stable = newest_stable(&release.distro, &release.archive().url, &world.keyring, &world.client, now).await?;
-    assert_eq!((stable.version.as_str(), stable.point.as_str(), stable.codename.as_str()), ("13", "13.7", "trixie"));
+    assert_eq!((stable.version.as_str(), stable.codename.as_str()), ("13", "trixie"));
     Ok(())
 }
 

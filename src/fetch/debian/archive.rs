@@ -36,13 +36,12 @@ use crate::{
     model::Sha256Digest,
 };
 
-/// The newest stable release, by the archive's own word.
+/// The newest stable release, by the archive's own word. Not its point release: a mirror that keeps each path on its own may
+/// have `stable` of yesterday beside the codename of today, and files are taken from the latter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stable {
     /// `13`.
     pub version: String,
-    /// `13.7`.
-    pub point: String,
     /// `trixie`.
     pub codename: String,
 }
@@ -63,7 +62,7 @@ pub async fn newest_stable(
     let point =
         release.version.with_context(|| format!("suite {} of {} has no version", debian.stable, shown(mirror)))?;
     let version = point.split('.').next().unwrap_or_default().to_owned();
-    Ok(Stable { version, point, codename: release.codename })
+    Ok(Stable { version, codename: release.codename })
 }
 
 /// One mirror of an archive during one run: each suite's metadata is fetched and each index read once.

