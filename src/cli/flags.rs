@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 
 mod cache;
 mod plan;
@@ -166,6 +167,22 @@ pub struct ServeFlags {
     /// Command to run here for each machine that is done, with its PROVISIONER_IP in the environment
     #[arg(long, value_name = "CMD", env = "PROVISIONER_ON_DONE", hide_env = true)]
     pub on_done: Option<String>,
+    /// Take the archive's state anew when it is older than this, between
+    /// installations; or never
+    #[arg(long, value_name = "TIME", env = "PROVISIONER_REFRESH", hide_env = true, default_value = "6h")]
+    #[arg(value_parser = refresh, help_heading = "Source")]
+    pub refresh: Refresh,
+}
+
+/// `--refresh`: how old the archive's state may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh(pub Option<SignedDuration>);
+
+fn refresh(text: &str) -> Result<Refresh, String> {
+    match text {
+        "never" => Ok(Refresh(None)),
+        _ => cache::age(text).map(|age| Refresh(Some(age))),
+    }
 }
 
 /// How to report.
@@ -227,6 +244,17 @@ mod tests {
         let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
         assert!(wide.is_empty(), "too wide: {wide:?}");
         command.get_subcommands_mut().for_each(check_help);
+    }
+
+    #[test]
+    fn a_state_is_refreshed_every_so_often_or_never() {
+        let refresh = |flags: &[&str]| {
+            Cli::try_parse_from([&["provisioner"], flags].concat()).map(|cli| cli.serve.refresh.0).map_err(|_| ())
+        };
+        assert_eq!(refresh(&[]), Ok(Some(SignedDuration::from_hours(6))));
+        assert_eq!(refresh(&["--refresh=1d"]), Ok(Some(SignedDuration::from_hours(24))));
+        assert_eq!(refresh(&["--refresh=never"]), Ok(None));
+        assert_eq!((refresh(&["--refresh=0s"]), refresh(&["--refresh=6"])), (Err(()), Err(())));
     }
 
     #[test]

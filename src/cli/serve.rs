@@ -59,7 +59,12 @@ pub async fn run(flags: PlanFlags, serve_flags: ServeFlags, console: Console) ->
             on_done.run(news_of_done, registry, &end, &hear).await;
         }
     };
-    tokio::join!(shown, commands);
+    let renewals = async {
+        if let Some(age) = serve_flags.refresh.0 {
+            let _ = end.run_until_cancelled(running.keep_current(age, &say)).await;
+        }
+    };
+    tokio::join!(shown, commands, renewals);
     running.stop().await?;
     console.say("ended: this machine is as it was");
     Ok(())

@@ -1,4 +1,8 @@
 //! The boot files of a release on the disk: `<prefix>/boot/<uid>/`.
+//!
+//! That folder has what is right today. Each run serves what was right when it took it, from a folder of its own in there.
+
+pub(super) mod own_folder;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -11,6 +15,7 @@ use std::{
 use anyhow::Context;
 use jiff::Timestamp;
 
+use self::own_folder::OwnFolder;
 use super::{
     Client, Level, Packages,
     archive::{Archive, Outdated},
@@ -54,11 +59,20 @@ pub struct BootSet {
     files: BTreeMap<String, VerifiedFile>,
     provenance: String,
     level: Level,
-    /// Held shared as long as machines may ask for its files, so that nobody removes them.
-    _in_use: Option<Arc<File>>,
+    /// Where its files are.
+    folder: PathBuf,
+    _held: Arc<Held>,
 }
 
-/// A file whose every byte is what was vouched for, as of when the set was obtained.
+/// What keeps a set's files as they are. In the order in which it is let go.
+#[derive(Debug)]
+struct Held {
+    _own: Option<OwnFolder>,
+    /// Nobody removes the set while this is locked.
+    _in_use: Option<File>,
+}
+
+/// A file whose every byte is what was vouched for, as of when the set was obtained. It is there as long as its set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedFile {
     /// The name it is served by.
@@ -94,14 +108,22 @@ impl BootSet {
         self.level
     }
 
+    /// A folder for further files that belong to the set, as long as it lives.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn new(cache: &Cache, entries: BTreeMap<String, Entry>, provenance: String) -> Self {
+        // Where the file system knows no links, the set's own files are served, of which another run may make others.
+        let own = cache.own_folder(&entries).inspect_err(|error| tracing::warn!("{error:#}")).ok();
+        let folder = own.as_ref().map_or(&*cache.folder, OwnFolder::path).to_owned();
         let file = |(name, entry): (String, Entry)| {
             let Entry { size, sha256, origin, .. } = entry;
-            (name.clone(), VerifiedFile { path: cache.path(&name), name, size, sha256, origin })
+            (name.clone(), VerifiedFile { path: folder.join(&name), name, size, sha256, origin })
         };
         let level = weakest(&entries);
-        let _in_use = lock::in_use(&cache.folder).map(Arc::new);
-        Self { files: entries.into_iter().map(file).collect(), provenance, level, _in_use }
+        let held = Arc::new(Held { _own: own, _in_use: lock::in_use(&cache.folder) });
+        Self { files: entries.into_iter().map(file).collect(), provenance, level, folder, _held: held }
     }
 }
 
@@ -189,6 +211,16 @@ impl Cache {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// A folder of a run's own, with these files in it.
+    fn own_folder(&self, entries: &BTreeMap<String, Entry>) -> anyhow::Result<OwnFolder> {
+        let linking = || format!("keeping the files of {} as they are for this run", self.folder.display());
+        let own = OwnFolder::make(&self.folder).with_context(linking)?;
+        for name in entries.keys() {
+            own.link(&self.path(name), name).with_context(linking)?;
+        }
+        Ok(own)
     }
 
     /// Hashes what the manifest says is here. What the operator would not believe is not here.

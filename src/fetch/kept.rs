@@ -11,6 +11,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::{
+    boot_set::own_folder::OWN_FOLDERS,
     digest,
     lock::is_in_use,
     manifest::{Manifest, Stamp},
@@ -91,6 +92,10 @@ fn walk(folder: &Path, below: &str, manifest: Option<&Manifest>, files: &mut Vec
         let entry = entry?;
         let plain = entry.file_name().to_string_lossy().into_owned();
         let name = if below.is_empty() { plain.clone() } else { format!("{below}/{plain}") };
+        // Links to the same files, or to what they replaced: not the set's, and gone with the run whose they are.
+        if name == OWN_FOLDERS {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
             walk(folder, &name, manifest, files)?;
         } else {

@@ -14,8 +14,8 @@
 //! keyring ─ signature ─▶ header of an RPM ─ sha256 ─▶ its payload ──▶ BIOS loader
 //! ```
 //!
-//! What an installation takes packages from is one verified state for a whole run: of Debian its [`Suites`], of Fedora and its
-//! family (`rpm/`) a [`Snapshot`] of each repository.
+//! What an installation takes packages from is one verified state from its beginning to its end: of Debian its [`Suites`], of
+//! Fedora and its family (`rpm/`) a [`Snapshot`] of each repository. A run may take another one between installations.
 //!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What
 //! vouched for it stands in `manifest.json` beside it; every later start hashes it again. A source that is absent (404) gives

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -38,7 +38,7 @@ pub(super) type Outcome = Result<Entity, Refusal>;
 /// learn of it, so that whoever asks again gets a new flight.
 pub(super) struct Flights {
     store: Arc<Store>,
-    ledger: Arc<dyn Ledger>,
+    knowledge: RwLock<Arc<Knowledge>>,
     client: Client,
     runtime: Handle,
     offline: bool,
@@ -46,7 +46,13 @@ pub(super) struct Flights {
     under_way: Mutex<HashMap<Name, watch::Receiver<Option<Outcome>>>>,
     /// Volatile files with a stored copy: when upstream was last asked, and whether it could be.
     checked: Mutex<HashMap<String, Checked>>,
-    /// Files whose content is known: what their stored copies are.
+}
+
+/// What is known of files. Fetches that are under way when it is replaced end by what they began with.
+pub(super) struct Knowledge {
+    /// What verified metadata says of them.
+    pub ledger: Arc<dyn Ledger>,
+    /// What their stored copies are. Each of them was shown to the ledger.
     seen: Seen,
 }
 
@@ -81,8 +87,21 @@ impl Drop for Listing<'_> {
 
 impl Flights {
     pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
-        let (mirrors, under_way, checked, seen) = Default::default();
-        Self { store, ledger, client, runtime, offline, mirrors, under_way, checked, seen }
+        let (mirrors, under_way, checked) = Default::default();
+        let knowledge = RwLock::new(Arc::new(Knowledge { ledger, seen: Seen::default() }));
+        Self { store, knowledge, client, runtime, offline, mirrors, under_way, checked }
+    }
+
+    /// What is known of files now.
+    pub fn knowledge(&self) -> Arc<Knowledge> {
+        Arc::clone(&self.knowledge.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this is known of files. Stored copies are looked at anew, so that it learns from them what there is to learn.
+    pub fn go_by(&self, ledger: Arc<dyn Ledger>) {
+        let knowledge = Arc::new(Knowledge { ledger, seen: Seen::default() });
+        *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = knowledge;
+        lock(&self.checked).clear();
     }
 
     /// How many times a mirror has sent another file than the one that is known.
@@ -124,7 +143,9 @@ impl Flights {
             while flight.changed().await.is_ok() {}
         }
         let right = |stored: &Stored| {
-            wanted.content.is_none_or(|right| self.seen.digest(&wanted.key, &stored.identity) == Some(right.sha256))
+            wanted
+                .content
+                .is_none_or(|right| self.knowledge().seen.digest(&wanted.key, &stored.identity) == Some(right.sha256))
         };
         match self.stored(&wanted).await?.filter(right) {
             Some(Stored { entity, identity, .. }) => Ok(Kept {
@@ -150,7 +171,7 @@ impl Flights {
             None => self.settled_as(key, class)?,
         };
         let right = content.map(|content| content.sha256).or(stored.sha256);
-        let seen = right.is_none_or(|right| self.seen.digest(key, &stored.identity) == Some(right));
+        let seen = right.is_none_or(|right| self.knowledge().seen.digest(key, &stored.identity) == Some(right));
         let entity = seen.then_some(stored.entity)?.marked(stale);
         Some(match content {
             Some(content) => entity.vouched(content.sha256),
@@ -265,41 +286,30 @@ impl Flights {
             tracing::info!("{key} is stored with another length than the file that is known");
             return Ok(None);
         }
-        let digest = self.digest(wanted, &stored).await?;
+        let known = self.knowledge();
+        let digest = known.digest(wanted, &stored).await?;
         if digest != right.sha256 {
-            self.seen.note(key, stored.identity, digest);
+            known.seen.note(key, stored.identity, digest);
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
-        let learnt = teach(&self.ledger, wanted, stored.entity.file()).await;
+        let learnt = teach(&known.ledger, wanted, stored.entity.file()).await;
         learnt.map_err(|error| Refusal::store(&error))?;
         // Only now: whoever finds it seen is given it without a flight, and the ledger has to have learnt from it.
-        self.seen.note(key, stored.identity, digest);
+        known.seen.note(key, stored.identity, digest);
         Ok(Some(stored.entity))
     }
 
     /// Whether a stored file of unknown content is not what it was when it was stored.
     async fn is_damaged(&self, wanted: &Wanted, stored: &Stored) -> Result<bool, Refusal> {
         let Some(right) = stored.sha256 else { return Ok(false) };
-        let digest = self.digest(wanted, stored).await?;
-        self.seen.note(&wanted.key, stored.identity, digest);
+        let known = self.knowledge();
+        let digest = known.digest(wanted, stored).await?;
+        known.seen.note(&wanted.key, stored.identity, digest);
         if digest != right {
             tracing::warn!("{} is damaged: it has SHA-256 {digest}, and had {right} when it was stored", wanted.key);
         }
         Ok(digest != right)
-    }
-
-    /// The digest of a stored file. Whoever asks notes it: it is hashed once in a run.
-    async fn digest(&self, wanted: &Wanted, stored: &Stored) -> Result<Sha256Digest, Refusal> {
-        let Stored { entity, identity, .. } = stored;
-        let key = &wanted.key;
-        if let Some(digest) = self.seen.digest(key, identity) {
-            return Ok(digest);
-        }
-        let file = Arc::clone(entity.file());
-        let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
-        let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
-        hashed.map_err(|error| Refusal::store(&error))
     }
 
     /// Copies a body into the store while readers follow, and publishes it.
@@ -321,8 +331,8 @@ impl Flights {
             }
         };
         let progress = watch::channel(Progress { readable: 0, phase: Phase::Growing }).0;
-        let sink = part.sink.clone();
-        let download = Download::new(&self.client, wanted, &self.mirrors, &self.ledger, sink, &progress, announce);
+        let (known, sink) = (self.knowledge(), part.sink.clone());
+        let download = Download::new(&self.client, wanted, &self.mirrors, &known.ledger, sink, &progress, announce);
         let body = match download.run(first).await {
             Ok(body) => body,
             Err(failure) => {
@@ -363,7 +373,7 @@ impl Flights {
         self.store.opened().forget(&wanted.key);
         match published.and_then(|published| published) {
             Ok((identity, sha256)) => {
-                self.seen.note(&wanted.key, identity, sha256);
+                known.seen.note(&wanted.key, identity, sha256);
                 if !verified && wanted.class == Class::Volatile {
                     self.check(wanted, false);
                 }
@@ -378,6 +388,21 @@ impl Flights {
 
     fn check(&self, wanted: &Wanted, stale: bool) {
         lock(&self.checked).insert(wanted.key.clone(), Checked { at: Instant::now(), stale });
+    }
+}
+
+impl Knowledge {
+    /// The digest of a stored file. Whoever asks notes it: it is hashed once in a run.
+    async fn digest(&self, wanted: &Wanted, stored: &Stored) -> Result<Sha256Digest, Refusal> {
+        let Stored { entity, identity, .. } = stored;
+        let key = &wanted.key;
+        if let Some(digest) = self.seen.digest(key, identity) {
+            return Ok(digest);
+        }
+        let file = Arc::clone(entity.file());
+        let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
+        let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
+        hashed.map_err(|error| Refusal::store(&error))
     }
 }
 

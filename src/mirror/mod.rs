@@ -144,7 +144,6 @@ pub struct Proxy(Arc<Shared>);
 
 struct Shared {
     mirrors: Vec<Mirror>,
-    ledger: Arc<dyn Ledger>,
     immutable: Immutable,
     flights: Arc<Flights>,
     on_served: OnServed,
@@ -170,9 +169,14 @@ impl Proxy {
         // The limit may be a new one. Nobody waits for it.
         let room = Arc::clone(store.room());
         upstream.spawn_blocking(move || room.trim());
-        let flights = Arc::new(Flights::new(store, Arc::clone(&ledger), client, upstream, offline));
+        let flights = Arc::new(Flights::new(store, ledger, client, upstream, offline));
         let stale = AtomicU64::new(0);
-        Ok(Self(Arc::new(Shared { mirrors, ledger, immutable, flights, on_served, stale })))
+        Ok(Self(Arc::new(Shared { mirrors, immutable, flights, on_served, stale })))
+    }
+
+    /// From now on this is known of the archives' files. What is being sent ends as it began.
+    pub fn go_by(&self, ledger: Arc<dyn Ledger>) {
+        self.0.flights.go_by(ledger);
     }
 
     /// How many requests were answered with a stored copy because upstream could not be asked about it.
@@ -238,7 +242,7 @@ impl Proxy {
 
     /// Where the file is or comes from, by what is known of it.
     fn place(&self, mirror: &Mirror, route: &Route) -> Result<Place, Refusal> {
-        let content = match self.0.ledger.look_up(&mirror.id, &route.path) {
+        let content = match self.0.flights.knowledge().ledger.look_up(&mirror.id, &route.path) {
             Known::Nothing => route.promised.map(|sha256| Expected { size: None, sha256 }),
             Known::Content(content) => Some(content),
             Known::Here(file) => return Ok(Place::Here(file)),

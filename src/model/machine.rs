@@ -135,6 +135,12 @@ impl Machine {
         matches!(self.progress, Progress::Installing | Progress::Failed)
     }
 
+    /// Whether it was sent into an installation that may go on.
+    pub fn is_under_way(&self) -> bool {
+        use Progress as P;
+        matches!(self.progress, P::Booting | P::Installing | P::Failed | P::Finishing)
+    }
+
     /// Another run of the program begins. Whoever started it had a look at what failed before, and may have changed what is
     /// installed.
     pub fn begin_run(&mut self) {
@@ -232,6 +238,15 @@ mod tests {
         let story = [keys("one"), E::BootedFromDisk, ASKED, E::Partitioned, keys("two")];
         let known = |length| fold(&story[..length]).host_keys;
         assert_eq!([known(3), known(4), known(5)], [vec!["one".to_owned()], vec![], vec!["two".to_owned()]]);
+    }
+
+    #[test]
+    fn an_installation_is_under_way_until_its_end() {
+        use EventKind as E;
+        let failed = E::Failed { what: "no disk".to_owned() };
+        let story = [ASKED, E::InstallerStarted, failed, E::Finishing, E::Installed, E::BootedFromDisk];
+        let under_way = |length| fold(&story[..length]).is_under_way();
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(under_way), [false, true, true, true, true, false, false]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl http::Desk for Desk {
         match self.open(client, name, Carrier::Http, read) {
             Ok(opened) => opened.map(|opened| match opened {
                 Opened::Script(script) => http::Content::Text(script),
-                Opened::File(file) => http::Content::File(file.path.clone()),
+                Opened::File(file) => http::Content::File(file.path),
             }),
             Err(error) => {
                 tracing::error!("making {name} for {client}: {error:#}");

@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use anyhow::Context;
@@ -29,9 +30,7 @@ use crate::{
 pub struct Desk {
     plan: Plan,
     registry: Registry,
-    files: BootSet,
-    /// When the first of the archives' metadata stops being good.
-    valid_until: Option<Timestamp>,
+    current: RwLock<Arc<Current>>,
     names: Names,
     scripts: Scripts,
     secret: Secret,
@@ -42,16 +41,24 @@ pub struct Desk {
     own_mac: Option<Mac>,
 }
 
+/// What a run serves until it takes it anew.
+#[derive(Debug)]
+struct Current {
+    files: BootSet,
+    /// When the first of the archives' metadata stops being good.
+    valid_until: Option<Timestamp>,
+}
+
 /// No installation takes longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A boot file that was found.
 #[derive(Debug)]
-pub enum Opened<'a> {
+pub enum Opened {
     /// A script, made for who asked.
     Script(String),
     /// A file of the cache.
-    File(&'a VerifiedFile),
+    File(VerifiedFile),
 }
 
 impl Desk {
@@ -70,12 +77,23 @@ impl Desk {
         let known_hosts = KnownHosts::beside(&plan.journal);
         known_hosts.keep(&registry.machines());
         let packages = Tally::default();
-        let desk =
-            Self { plan, registry, files, valid_until, names, scripts, secret, packages, code, known_hosts, own_mac };
+        let current = RwLock::new(Arc::new(Current { files, valid_until }));
+        let desk = Self { plan, registry, current, names, scripts, secret, packages, code, known_hosts, own_mac };
         let anyone = desk.plan.host.mac.unwrap_or(Mac([0x02, 0, 0, 0, 0, 1]));
         desk.render_answers(anyone).context("rendering the answers")?;
         desk.install_script(ScriptKind::Grub, Carrier::Tftp, anyone).context("rendering the loader script")?;
         Ok(desk)
+    }
+
+    /// From now on these are the boot files, and this is how long the archives' metadata are good.
+    pub fn go_by(&self, files: BootSet, valid_until: Option<Timestamp>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Current { files, valid_until });
+    }
+
+    /// Whether an installation is under way that may still ask for something.
+    pub fn is_busy(&self, now: Timestamp) -> bool {
+        let machines = self.registry.machines();
+        machines.iter().any(|machine| machine.is_under_way() && now.duration_since(machine.last_seen) < LONGEST)
     }
 
     /// What machines did.
@@ -134,7 +152,7 @@ impl Desk {
     }
 
     /// A boot file by name, for whoever is at `client`. `read` is false for a look that loads nothing (HTTP `HEAD`).
-    pub fn open(&self, client: IpAddr, name: &str, carrier: Carrier, read: bool) -> anyhow::Result<Option<Opened<'_>>> {
+    pub fn open(&self, client: IpAddr, name: &str, carrier: Carrier, read: bool) -> anyhow::Result<Option<Opened>> {
         let machine = self.machine_at(client);
         match self.names.look_up(name) {
             None => Ok(None),
@@ -142,7 +160,7 @@ impl Desk {
                 if let (true, Some(machine)) = (read, &machine) {
                     self.note_loading(artifact, machine);
                 }
-                Ok(self.files.file(artifact).map(Opened::File))
+                Ok(self.current().files.file(artifact).cloned().map(Opened::File))
             }
             // A script is for a machine we know: without a lease of ours there is nobody to make it for.
             Some(BootFile::Script(kind)) => match machine {
@@ -228,6 +246,10 @@ impl Desk {
         }
     }
 
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn render_answers(&self, mac: Mac) -> anyhow::Result<BTreeMap<String, String>> {
         distro::answer_files(&self.context(mac, &self.urls(mac)))
     }
@@ -240,7 +262,7 @@ impl Desk {
 
     fn context<'a>(&'a self, mac: Mac, urls: &'a MachineUrls) -> AnswerContext<'a> {
         let handoff_code = self.code.as_ref().map(Code::sha256);
-        let outdated = self.plan.offline || ends_soon(self.valid_until, Timestamp::now());
+        let outdated = self.plan.offline || ends_soon(self.current().valid_until, Timestamp::now());
         AnswerContext { handoff_code, outdated, ..self.plan.answer_context(mac, &urls.answers, &urls.callback) }
     }
 
@@ -279,8 +301,8 @@ fn continues(stage: Stage, machine: Option<&Machine>) -> bool {
     stage == Stage::Ipxe && machine.is_some_and(|m| matches!(m.last, Some(EventKind::LoadingLoader)))
 }
 
-/// Whether metadata stop being good before an installation that begins now has ended. A run that is longer than what it took at
-/// its start is good for goes on with that.
+/// Whether metadata stop being good before an installation that begins now has ended. A run that cannot take newer ones goes on
+/// with what it has.
 fn ends_soon(valid_until: Option<Timestamp>, now: Timestamp) -> bool {
     valid_until.is_some_and(|until| until < now + LONGEST)
 }

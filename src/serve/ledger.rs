@@ -1,10 +1,10 @@
-//! What the mirror is told of this run's files: what is served from this machine, what upstream has to send, what is never
+//! What the mirror is told of the archives' files: what is served from this machine, what upstream has to send, what is never
 //! served.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    fetch::Snapshot,
+    fetch::{BootSet, Snapshot},
     mirror::{Known, Ledger},
 };
 
@@ -12,7 +12,7 @@ mod suites;
 
 pub use suites::SuiteLedger;
 
-/// The files of one run's install tree and repositories.
+/// The files of an install tree and its repositories, as they were taken together.
 pub struct RunLedger {
     /// Id of the main archive: of the others nothing is known.
     archive: String,
@@ -20,7 +20,9 @@ pub struct RunLedger {
     tree: String,
     /// Verified files of the tree, by path below the archive.
     files: BTreeMap<String, PathBuf>,
-    /// Repositories as they were when this run began, by their folder below the archive.
+    /// Whose files these are: as long as it lives, so do they.
+    _set: Option<BootSet>,
+    /// Repositories as they were when they were last looked at, by their folder below the archive.
     repos: Vec<(String, Snapshot)>,
 }
 
@@ -31,12 +33,23 @@ const UNLISTED: &str = "the repository's metadata of this run does not list it";
 impl RunLedger {
     /// An empty ledger for the install tree at `tree` of an archive.
     pub fn new(archive: &str, tree: &str) -> Self {
-        Self { archive: archive.to_owned(), tree: tree.to_owned(), files: BTreeMap::new(), repos: Vec::new() }
+        Self {
+            archive: archive.to_owned(),
+            tree: tree.to_owned(),
+            files: BTreeMap::new(),
+            _set: None,
+            repos: Vec::new(),
+        }
     }
 
     /// Verified bytes for a path below the archive.
     pub fn add_file(&mut self, path: String, file: PathBuf) {
         self.files.insert(path, file);
+    }
+
+    /// The files that were added are of this set.
+    pub fn hold(&mut self, set: BootSet) {
+        self._set = Some(set);
     }
 
     /// The state of the repository in a folder below the archive.

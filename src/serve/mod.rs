@@ -2,6 +2,9 @@
 //!
 //! The order is the promise: a port that is taken or a mirror that lies is found before anything on this host has changed,
 //! and `ready` is said only when a machine that asks would get everything up to its answers.
+//!
+//! What is served belongs together: one state of the archives and the boot files of that state. A run that goes on takes it anew
+//! (`renewal`), between installations and never during one.
 
 mod adapters;
 mod callback;
@@ -16,6 +19,7 @@ mod link;
 mod login;
 mod on_done;
 mod prefetch;
+mod renewal;
 mod secret;
 mod signals;
 mod supervise;
@@ -30,9 +34,10 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
-use self::{adapters::TftpFiles, link::Link, supervise::supervise, supply::Supply};
+use self::{adapters::TftpFiles, link::Link, renewal::Renewal, supervise::supervise, supply::Supply};
 pub use self::{
     callback::Unheard,
     desk::{Desk, Opened},
@@ -62,6 +67,7 @@ const TFTP_PORT: u16 = 69;
 /// The running servers. [`Running::stop`] ends them and puts the host back; so does dropping it.
 pub struct Running {
     registry: Registry,
+    renewal: Renewal,
     // Dropped in this order: the servers end before the network under them is put back.
     _servers: JoinSet<()>,
     network: Applied,
@@ -71,6 +77,12 @@ impl Running {
     /// What machines did so far, and do from now on.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Takes the archives' state anew whenever it is older than `age` and no machine is being installed, for ever. `say` is given
+    /// one line at a time for the operator.
+    pub async fn keep_current(&self, age: SignedDuration, say: &(dyn Fn(&str) + Sync)) {
+        self.renewal.every(age, say).await;
     }
 
     /// Ends the servers and reverts every change to this host.
@@ -99,7 +111,7 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     let registry = Registry::open(&plan.journal)?;
     let desk = Desk::new(plan.clone(), files.clone(), valid_until, registry.clone(), secret, interface.mac)?;
     let desk = Arc::new(desk);
-    let servers = Servers::new(&plan, &place, desk, client, ledger)?;
+    let servers = Servers::new(&plan, &place, Arc::clone(&desk), client.clone(), ledger)?;
     if plan.offline {
         prefetch::report(&plan, &files, &snapshots, &servers.mirror, say).await;
     }
@@ -115,7 +127,8 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
         say(&format!("no cable in {} yet, or nothing at its other end", plan.interface));
         Some(link)
     };
-    Ok(Running { registry, _servers: servers.spawn(bound, unproven), network })
+    let renewal = Renewal { plan, client, desk, mirror: servers.mirror.clone() };
+    Ok(Running { registry, renewal, _servers: servers.spawn(bound, unproven), network })
 }
 
 /// What would be changed on this host for a plan.

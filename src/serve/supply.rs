@@ -1,7 +1,7 @@
 //! What a run serves, brought here and verified before any machine asks: the repositories' state, the boot files, and what the
 //! mirror is told of both.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
     let valid_until = suites.valid_until();
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
         None => Arc::new(SuiteLedger::new(suites)),
-        Some(tree) => Arc::new(ledger(release, tree, &folder.join(release.uid()), &files, snapshots.clone())?),
+        Some(tree) => Arc::new(ledger(release, tree, &files, snapshots.clone())?),
     };
     Ok(Supply { files, ledger, valid_until, snapshots })
 }
@@ -101,27 +101,19 @@ fn package(release: &Release, snapshots: &[Snapshot], repo: &str, name: &str) ->
 }
 
 /// The ledger of an install tree and its repositories. Writes the tree's `.treeinfo`.
-fn ledger(
-    release: &Release,
-    tree: &str,
-    folder: &Path,
-    files: &BootSet,
-    snapshots: Vec<Snapshot>,
-) -> anyhow::Result<RunLedger> {
+fn ledger(release: &Release, tree: &str, files: &BootSet, snapshots: Vec<Snapshot>) -> anyhow::Result<RunLedger> {
     let mut ledger = RunLedger::new(&release.archive().id, tree);
     for (path, artifact) in release.tree_artifacts() {
         let file = files.file(&artifact.name).with_context(|| format!("{} was not fetched", artifact.name))?;
         ledger.add_file(path, file.path.clone());
     }
     let text = treeinfo(release, |name| files.file(name).map(|file| file.sha256));
-    let path = folder.join("treeinfo");
-    // Machines that are being installed read it: it changes only when its content does.
-    if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
-        replace(&path, READABLE, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
-    }
+    let path = files.folder().join("treeinfo");
+    replace(&path, READABLE, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     for name in [".treeinfo", "treeinfo"] {
         ledger.add_file(address::join(tree, name), path.clone());
     }
+    ledger.hold(files.clone());
     for (repo, snapshot) in release.repos.iter().zip(snapshots) {
         ledger.add_repo(&repo.path, snapshot);
     }

@@ -16,5 +16,6 @@ mod house;
 mod link;
 mod output;
 mod program;
+mod renewal;
 mod story;
 mod sudo;

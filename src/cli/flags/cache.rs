@@ -103,7 +103,7 @@ impl Cache {
 }
 
 /// A time such as `30d`, `2w` or `12h`. A day has 24 hours.
-fn age(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn age(text: &str) -> Result<SignedDuration, String> {
     let span: Span = text.parse().map_err(|_| "not a time, such as 30d, 2w or 12h".to_owned())?;
     let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     if age.is_positive() { Ok(age) } else { Err("not a time that has passed".to_owned()) }

@@ -1,7 +1,7 @@
-//! The suites that an installation takes packages from, as one verified, dated set for a whole run.
+//! The suites that an installation takes packages from, as one verified, dated set.
 //!
 //! A suite's metadata changes while machines install from it: several times a day for updates, at each point release for the
-//! release itself. A run takes one state at its start and serves that, whatever its mirror does since.
+//! release itself. A run takes one state and serves that, whatever its mirror does since, until it takes another one.
 //!
 //! ```text
 //! keyring ─ signature ─▶ InRelease            ─ sha256 ─▶ Packages, Translation, … ─ sha256 ─▶ .deb, .udeb

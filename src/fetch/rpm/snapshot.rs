@@ -1,7 +1,7 @@
-//! One state of a repository, verified, for a whole run.
+//! One state of a repository, verified.
 //!
 //! Repositories of updates change while machines install from them: what `repomd.xml` named an hour ago is gone. A run takes
-//! one state at its start and serves that, whatever its upstream does since.
+//! one state and serves that, whatever its upstream does since, until it takes another one.
 
 use std::{
     collections::HashMap,

@@ -16,6 +16,9 @@ use crate::guard::Lan;
 /// Where everything is served.
 pub const HTTP: &str = "http://192.168.42.1:4280";
 
+/// What Debian's GRUB asks for.
+pub const GRUB_CFG: &str = "debian-installer/amd64/grub/grub.cfg";
+
 /// Gives the client's end this address, as a loader does with what DHCP told it, and no other.
 pub fn settle(lan: &Lan, address: Ipv4Addr) {
     lan.client_ip(&["addr", "flush", "dev", Lan::CLIENT_END]);
@@ -47,6 +50,17 @@ pub fn tftp(lan: &Lan, name: &str) -> Vec<u8> {
     // It ends with 0 whatever happens.
     let printed = output(lan.client("tftp").args(["-m", "binary", "192.168.42.1", "-c", "get", name]).arg(&file));
     std::fs::read(file).unwrap_or_else(|_| panic!("{name}: {}", text(printed)))
+}
+
+/// GRUB's script.
+pub fn grub_cfg(lan: &Lan) -> String {
+    text(tftp(lan, GRUB_CFG))
+}
+
+/// The path of the answers that a loader's script names.
+pub fn answers_path(script: &str) -> String {
+    let url = script.split_ascii_whitespace().find_map(|word| word.strip_prefix("url=")).expect("an address");
+    url.strip_prefix(HTTP).expect("an address of ours").to_owned()
 }
 
 /// The body that curl gets for a path; its status must be a success.

@@ -1,12 +1,17 @@
 //! dnf, as Anaconda runs it, installs a group from the mirror: the program on Fedora's own data, a miniature Fedora behind it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     archive::{FaultyServer, TestKey},
+    client::curl,
     house::{Archive, House},
     program::Program,
-    rpm_tree::{PROGRAMS, RpmTree},
+    rpm_tree::{PROGRAMS, Rpm, RpmTree},
 };
 
 const VERSION: &str = "44";
@@ -15,31 +20,112 @@ const MIRROR: &str = "http://192.168.42.1:4280/mirror/fedora";
 #[test]
 fn dnf_installs_a_group_from_the_mirror_and_the_uplink_is_used_once() {
     let Some(house) = House::make(&[&PROGRAMS[..], &["dnf"]].concat()) else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let (tree, key, root) = (RpmTree::new(VERSION), TestKey::legacy(1), folder.path().join("upstream"));
-    fs::create_dir(&root).expect("a folder");
-    let archive = Archive::start(&root, house.lan.server_place());
-    let server = archive.server();
-    tree.write(&root, &server.url(), &key).expect("a tree");
-    let keyring = folder.path().join("key.asc");
-    fs::write(&keyring, key.armored()).expect("a key");
-    let templates = folder.path().join("templates");
-    point_to(server, &templates);
-
-    let mut program = start(&house, &templates, &keyring);
+    let world = World::new(&house);
+    let mut program = world.start(&[]);
     program.says("ready to provision!");
     house.lan.client_ip(&["addr", "add", "192.168.42.77/24", "dev", "eth0"]);
-    server.asked();
-    let first = folder.path().join("first");
-    install(&house, &tree, &keyring, &first);
+    world.packages();
+    let first = world.install("first");
     let hello = fs::read_to_string(first.join("usr/bin/hello")).expect("an installed program");
     assert!(hello.ends_with("echo hello 1.1\n"), "the update: {hello}");
     assert!(first.join("usr/share/hello/data").exists(), "what it needs");
-    assert_eq!(packages(server).len(), 3, "one request for each package");
+    assert_eq!(world.packages().len(), 3, "one request for each package");
 
-    install(&house, &tree, &keyring, &folder.path().join("second"));
-    assert_eq!(packages(server), [""; 0], "all of them are kept");
+    world.install("second");
+    assert_eq!(world.packages(), [""; 0], "all of them are kept");
     program.stop();
+}
+
+#[test]
+fn an_update_of_today_is_installed_by_a_run_that_began_before_it() {
+    let Some(house) = House::make(&[&PROGRAMS[..], &["dnf", "curl"]].concat()) else { return };
+    let world = World::new(&house);
+    let mut program = world.start(&["--refresh=1s"]);
+    program.says("ready to provision!");
+    house.lan.client_ip(&["addr", "add", "192.168.42.77/24", "dev", "eth0"]);
+    // The package of before is gone from upstream, as it is from real mirrors.
+    let repomd = world.update("1.2");
+    let path = format!("/mirror/fedora/{}/repodata/repomd.xml", world.tree.updates_path());
+    while curl(&house.lan, &path, &[]) != repomd {
+        program.says("took the archive's state of today");
+    }
+    let installed = world.install("target");
+    let hello = fs::read_to_string(installed.join("usr/bin/hello")).expect("an installed program");
+    assert!(hello.ends_with("echo hello 1.2\n"), "{hello}");
+    program.stop();
+}
+
+/// A miniature Fedora that the program takes for Fedora.
+struct World<'a> {
+    house: &'a House,
+    archive: Archive,
+    tree: RpmTree,
+    key: TestKey,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> World<'a> {
+    fn new(house: &'a House) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tree, key) = (RpmTree::new(VERSION), TestKey::legacy(1));
+        let root = folder.path().join("upstream");
+        fs::create_dir(&root).expect("a folder");
+        let archive = Archive::start(&root, house.lan.server_place());
+        let server = archive.server();
+        tree.write(&root, &server.url(), &key).expect("a tree");
+        fs::write(folder.path().join("key.asc"), key.armored()).expect("a key");
+        point_to(server, &folder.path().join("templates"));
+        Self { house, archive, tree, key, folder }
+    }
+
+    /// The updates have this version of a program, and no other. Returns their new `repomd.xml`.
+    fn update(&self, version: &str) -> Vec<u8> {
+        let (root, url) = (self.folder.path().join("upstream"), self.archive.server().url());
+        let hello = format!("#!/bin/sh\necho hello {version}\n");
+        let updates = [Rpm::new("hello", version).requires("hello-data").file("usr/bin/hello", hello.as_bytes())];
+        let folder = root.join(self.tree.updates_path());
+        self.tree.write_repository(&folder, &updates, &self.key).expect("a repository");
+        self.tree.write_metalinks(&root, &url).expect("metalinks");
+        fs::read(folder.join("repodata/repomd.xml")).expect("a repository")
+    }
+
+    fn start(&self, more: &[&str]) -> Program {
+        let ours = |flag: &str, name: &str| format!("{flag}={}", self.folder.path().join(name).display());
+        let mut flags = self.house.flags();
+        flags
+            .retain(|flag| !["--distro", "--version", "--mirror", "--keyring"].iter().any(|own| flag.starts_with(own)));
+        flags.extend(["--distro=fedora".to_owned(), format!("--version={VERSION}")]);
+        flags.extend([ours("--templates", "templates"), ours("--keyring", "key.asc")]);
+        self.house.start_with(flags.iter().map(String::as_str).chain(more.iter().copied()))
+    }
+
+    /// Every signature is checked by rpm itself. The network is the machine's: nothing but the mirror can be reached.
+    fn install(&self, target: &str) -> PathBuf {
+        let (target, keyring) = (self.folder.path().join(target), self.folder.path().join("key.asc"));
+        let repo = |id: &str, path: &str| format!("--repofrompath={id},{MIRROR}/{path}");
+        let key = |id: &str| format!("--setopt={id}.gpgkey=file://{}", keyring.display());
+        let installed = self
+            .house
+            .lan
+            .client("dnf")
+            .args(["-y", "--quiet", "--releasever=44", "--forcearch=x86_64", "--setopt=reposdir=/nonexistent"])
+            .args([repo("fedora", &self.tree.tree()), repo("updates", &self.tree.updates_path())])
+            .args([key("fedora"), key("updates")])
+            .args(["--setopt=gpgcheck=1", "--setopt=fedora.gpgcheck=1", "--setopt=updates.gpgcheck=1"])
+            .arg("--installroot")
+            .arg(&target)
+            // Anaconda writes @^ for an environment, dnf finds it without.
+            .args(["install", "@custom-environment"])
+            .output()
+            .expect("dnf");
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        target
+    }
+
+    /// The packages that upstream was asked for since the last call.
+    fn packages(&self) -> Vec<String> {
+        self.archive.server().paths().into_iter().filter(|path| path.ends_with(".rpm")).collect()
+    }
 }
 
 /// Fedora's data as it is shipped, with other addresses.
@@ -58,38 +144,4 @@ fn point_to(server: &FaultyServer, templates: &Path) {
         text = text.replace(public, &ours);
     }
     fs::write(&file, text).expect("its copy");
-}
-
-fn start(house: &House, templates: &Path, keyring: &Path) -> Program {
-    let ours = |flag: &str, path: &Path| format!("{flag}={}", path.display());
-    let mut flags = house.flags();
-    flags.retain(|flag| !["--distro", "--version", "--mirror", "--keyring"].iter().any(|own| flag.starts_with(own)));
-    flags.extend(["--distro=fedora".to_owned(), format!("--version={VERSION}")]);
-    flags.extend([ours("--templates", templates), ours("--keyring", keyring)]);
-    house.start_with(flags.iter().map(String::as_str))
-}
-
-/// Every signature is checked by rpm itself. The network is the machine's: nothing but the mirror can be reached.
-fn install(house: &House, tree: &RpmTree, keyring: &Path, target: &Path) {
-    let repo = |id: &str, path: &str| format!("--repofrompath={id},{MIRROR}/{path}");
-    let key = |id: &str| format!("--setopt={id}.gpgkey=file://{}", keyring.display());
-    let installed = house
-        .lan
-        .client("dnf")
-        .args(["-y", "--quiet", "--releasever=44", "--forcearch=x86_64", "--setopt=reposdir=/nonexistent"])
-        .args([repo("fedora", &tree.tree()), repo("updates", &tree.updates_path())])
-        .args([key("fedora"), key("updates")])
-        .args(["--setopt=gpgcheck=1", "--setopt=fedora.gpgcheck=1", "--setopt=updates.gpgcheck=1"])
-        .arg("--installroot")
-        .arg(target)
-        // Anaconda writes @^ for an environment, dnf finds it without.
-        .args(["install", "@custom-environment"])
-        .output()
-        .expect("dnf");
-    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-}
-
-/// The packages that upstream was asked for since the last call.
-fn packages(server: &FaultyServer) -> Vec<String> {
-    server.paths().into_iter().filter(|path| path.ends_with(".rpm")).collect()
 }

@@ -25,8 +25,9 @@ pub const PASSWORD: &str = "correct horse battery";
 pub const SHIM_DEB: &str = "/debian/pool/main/shim-signed/shim-signed_1.47_all.deb";
 pub const LINUX: &str = "/debian/dists/trixie/main/installer-amd64/current/images/netboot/debian-installer/amd64/linux";
 
-/// 2025-01-01: the archive's date. Any clock is later.
+/// 2025-01-01: the date of 13.7; each point release is a day later than the one before. Any clock is later.
 const DATE: i64 = 1_735_689_600;
+const DAY: i64 = 86_400;
 
 /// The program's world. Its network, all processes in it and all files end with this value.
 pub struct House {
@@ -48,13 +49,19 @@ impl House {
         fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).expect("a file");
         fs::write(folder.path().join("keyring.pgp"), key.public()).expect("a file");
         let root = folder.path().join("archive");
-        archive().write(&root.join("debian"), &key).expect("an archive");
+        archive("13.7", KERNEL).write(&root.join("debian"), &key).expect("an archive");
         Some(Self { archive: Archive::start(&root, lan.server_place()), lan, folder, key })
     }
 
     /// The archive's server.
     pub fn archive(&self) -> &FaultyServer {
         self.archive.server()
+    }
+
+    /// The archive's next point release, of a later day, with another kernel.
+    pub fn release(&self, version: &str, kernel: &[u8]) {
+        let archive = archive(version, kernel);
+        archive.write(&self.folder.path().join("archive/debian"), &self.key).expect("an archive");
     }
 
     /// Takes the archive's server down.
@@ -193,9 +200,9 @@ impl Drop for Archive {
     }
 }
 
-fn archive() -> MiniArchive {
-    let archive = MiniArchive::new("trixie", "13.7")
-        .image("netboot/debian-installer/amd64/linux", KERNEL)
+fn archive(version: &str, kernel: &[u8]) -> MiniArchive {
+    let archive = MiniArchive::new("trixie", version)
+        .image("netboot/debian-installer/amd64/linux", kernel)
         .image("netboot/debian-installer/amd64/initrd.gz", INITRD)
         .deb(Deb::new("shim-signed", "1.47").file("usr/lib/shim/shimx64.efi.signed", SHIM))
         .deb(
@@ -203,5 +210,6 @@ fn archive() -> MiniArchive {
                 .file("usr/lib/grub/x86_64-efi-signed/grubnetx64-installer.efi.signed", GRUB),
         )
         .deb(Deb::new("ipxe", "1.21").file("usr/lib/ipxe/undionly.kpxe", UNDIONLY));
-    MiniArchive { date: DATE, ..archive }
+    let point: i64 = version.split('.').nth(1).and_then(|point| point.parse().ok()).expect("a point release");
+    MiniArchive { date: DATE + (point - 7) * DAY, ..archive }
 }

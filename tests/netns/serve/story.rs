@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use provisioner::model::Mac;
 
 use super::{
-    client::{HTTP, curl, dhcpcd, exchange, settle, status, text, tftp, udhcpc},
+    client::{GRUB_CFG, HTTP, answers_path, curl, dhcpcd, exchange, grub_cfg, settle, status, text, tftp, udhcpc},
     firmware::{Card, Told, Voice},
     house::{GRUB, House, INITRD, KERNEL, SHIM, SHIM_DEB, UNDIONLY},
     program::Program,
@@ -14,7 +14,6 @@ use super::{
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
 const MACHINE: Mac = Mac([0x52, 0x54, 0, 0xc0, 0xff, 0xee]);
 const FOLDER: &str = "boot/debian13-x86_64";
-const GRUB_CFG: &str = "debian-installer/amd64/grub/grub.cfg";
 
 #[test]
 fn a_machine_is_installed_and_boots_its_own_disk_from_then_on() {
@@ -31,7 +30,7 @@ fn a_machine_is_installed_and_boots_its_own_disk_from_then_on() {
     settle(&house.lan, told.address);
     loads_its_boot_files(&house, &mut program);
     boot_files_are_answered_as_loaders_read_them(&house);
-    let answers = answers_path(&grub_cfg(&house));
+    let answers = answers_path(&grub_cfg(&house.lan));
     is_installed(&house, &mut program, &answers);
 
     boots_its_disk(&house, &mut program, &card);
@@ -55,7 +54,7 @@ fn a_machine_is_installed_and_boots_its_own_disk_from_then_on() {
     program.says("ready to provision!");
     settle(&house.lan, Card::plug(&house.lan, MACHINE).asks_to_boot(Voice::Uefi).address);
     program.says(&format!("{MACHINE} asked to boot (UEFI x86_64)"));
-    assert_eq!(answers_path(&grub_cfg(&house)), answers, "a machine's token outlives the provisioner");
+    assert_eq!(answers_path(&grub_cfg(&house.lan)), answers, "a machine's token outlives the provisioner");
     program.stop();
     assert_eq!(house.host(), before);
 }
@@ -83,7 +82,7 @@ fn loads_its_boot_files(house: &House, program: &mut Program) {
     // shim finds GRUB beside itself; where the firmware hides the path from it, at the root.
     assert!(tftp(&house.lan, &format!("{FOLDER}/grubx64.efi")) == GRUB);
     assert!(tftp(&house.lan, "grubx64.efi") == GRUB);
-    let script = grub_cfg(house);
+    let script = grub_cfg(&house.lan);
     assert!(script.contains(&format!("\nlinux (http,192.168.42.1:4280)/{FOLDER}/linux auto=true ")), "{script}");
     assert!(script.contains(&format!("\ninitrd (http,192.168.42.1:4280)/{FOLDER}/initrd.gz\n")), "{script}");
     assert!(script.contains(" BOOTIF=01-52-54-00-c0-ff-ee "), "{script}");
@@ -193,19 +192,9 @@ fn boots_its_disk(house: &House, program: &mut Program, card: &Card) {
     settle(&house.lan, told.address);
     program.says(&format!("{MACHINE} asked to boot (UEFI x86_64): sent to its own disk"));
     assert!(tftp(&house.lan, &format!("{FOLDER}/shimx64.efi")) == SHIM);
-    let script = grub_cfg(house);
+    let script = grub_cfg(&house.lan);
     assert!(script.contains("\nif search --no-floppy --file --set=root /EFI/debian/shimx64.efi; then\n"), "{script}");
     assert!(!script.contains("\nlinux "), "{script}");
-}
-
-fn grub_cfg(house: &House) -> String {
-    text(tftp(&house.lan, GRUB_CFG))
-}
-
-/// The path of the answers that a loader's script names.
-fn answers_path(script: &str) -> String {
-    let url = script.split_ascii_whitespace().find_map(|word| word.strip_prefix("url=")).expect("an address");
-    url.strip_prefix(HTTP).expect("an address of ours").to_owned()
 }
 
 fn is_said_in_order(house: &House, out: &[String]) {
@@ -314,7 +303,7 @@ fn only_the_machine_that_was_named_is_served_with_its_address_and_name() {
     let told = Card::plug(&house.lan, MACHINE).asks_to_boot(Voice::Uefi);
     assert_eq!(told.address, Ipv4Addr::new(192, 168, 42, 77));
     settle(&house.lan, told.address);
-    let script = grub_cfg(&house);
+    let script = grub_cfg(&house.lan);
     assert!(script.contains(" hostname=web1 netcfg/hostname=web1 domain=lab "), "{script}");
     let preseed = text(curl(&house.lan, &answers_path(&script), &[]));
     assert!(preseed.contains("\nd-i netcfg/get_hostname string web1\n"), "{preseed}");
