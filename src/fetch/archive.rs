@@ -109,12 +109,11 @@ impl<'a> Archive<'a> {
         known: BTreeMap<String, Stamp>,
         say: &'a (dyn Fn(&str) + Sync),
     ) -> Self {
-        let Request { release, keyring, client, now, .. } = *request;
-        match &release.tree {
+        match &request.release.tree {
             Some(tree) => Self::Tree(Box::new(InstallTree::new(request, tree, known, say))),
             None => {
-                let stores = (store.clone(), Store::at(request.folder.join(release.uid()).join(SUITES)));
-                Self::Debian(Box::new(DebianArchive::new(release, keyring, client, now, stores, known)))
+                let kept = Store::at(request.folder.join(request.release.uid()).join(SUITES));
+                Self::Debian(Box::new(DebianArchive::new(request, (store.clone(), kept), known)))
             }
         }
     }

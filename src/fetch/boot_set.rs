@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use self::own_folder::OwnFolder;
 use super::{
-    Client, Level, Packages,
+    Client, Level, Packages, Suites,
     archive::{Archive, Outdated},
     digest,
     download::{DownloadError, part_of},
@@ -45,6 +45,9 @@ pub struct Request<'a> {
     pub client: &'a Client,
     /// What has to vouch for the files; `None` takes the strictest that the release has.
     pub trust: Option<Trust>,
+    /// The suites that machines install from: what was taken of them at `now` counts for the boot files too, so that both are of
+    /// one state. Others are asked for.
+    pub suites: &'a Suites,
     /// Where the repositories have a package; asked for files that come out of an RPM.
     pub packages: &'a Packages<'a>,
     /// Use the cache and ask nobody.

@@ -44,6 +44,7 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
         folder: &folder,
         client,
         trust: plan.trust,
+        suites: &suites,
         packages: &packages,
         offline: plan.offline,
         now,

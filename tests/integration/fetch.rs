@@ -9,7 +9,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use provisioner::{
     distro::{Artifact, Distro, Loader, Mirror, Release, ScriptKind, Source},
-    fetch::{BootSet, Client, Keyring, Request, client, newest_stable, obtain},
+    fetch::{BootSet, Client, Keyring, Request, Suites, SuitesRequest, client, newest_stable, obtain},
     model::{Arch, Firmware},
 };
 
@@ -87,14 +87,21 @@ impl World {
     }
 
     async fn obtain(&self) -> anyhow::Result<BootSet> {
-        self.ask(false).await
+        self.ask(false, &Suites::default()).await
     }
 
     async fn offline(&self) -> anyhow::Result<BootSet> {
-        self.ask(true).await
+        self.ask(true, &Suites::default()).await
     }
 
-    async fn ask(&self, offline: bool) -> anyhow::Result<BootSet> {
+    /// The suites as they are now.
+    async fn suites(&self) -> anyhow::Result<Suites> {
+        let (folder, now) = (&self.folder.path().join("boot"), Timestamp::from_second(self.now)?);
+        let (release, keyring, client) = (&self.release, &self.keyring, &self.client);
+        Suites::take(&SuitesRequest { release, keyring, folder, client, offline: false, now }, &|_| {}).await
+    }
+
+    async fn ask(&self, offline: bool, suites: &Suites) -> anyhow::Result<BootSet> {
         let folder = self.folder.path().join("boot");
         let now = Timestamp::from_second(self.now)?;
         let (release, keyring, client) = (&self.release, &self.keyring, &self.client);
@@ -104,6 +111,7 @@ impl World {
             folder: &folder,
             client,
             trust: None,
+            suites,
             packages: &|_, _| Ok(None),
             offline,
             now,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::{
-    deb,
+    Suites, deb,
     metadata::Suite,
     packages::{self, Package},
     release_file::ReleaseFile,
@@ -23,7 +23,7 @@ use crate::{
         address::{below, shown},
     },
     fetch::{
-        Client,
+        Client, Request,
         archive::{Container, Content, Listing, Located, Outdated, Unpacked, Wanted},
         digest::Expected,
         download::DownloadError,
@@ -70,8 +70,10 @@ pub struct DebianArchive<'a> {
     client: &'a Client,
     /// Where indexes are kept.
     store: Store,
-    /// Where [`super::Suites`] of this run keep theirs, which are not fetched twice.
-    suites: Store,
+    /// The suites that machines install from.
+    suites: &'a Suites,
+    /// Where their indexes are kept, which are not fetched twice.
+    kept: Store,
     release: &'a Release,
     keyring: &'a Keyring,
     now: Timestamp,
@@ -84,14 +86,11 @@ pub struct DebianArchive<'a> {
 }
 
 impl<'a> DebianArchive<'a> {
-    /// The main archive of a release, judged at `now`. `known` are its suites as they were last verified; `suites` is where the
-    /// suites of this run have their indexes.
+    /// The main archive of a release. Files go to `store`; `kept` is where the requested suites have theirs. `known` are the suites
+    /// as they were last verified.
     pub fn new(
-        release: &'a Release,
-        keyring: &'a Keyring,
-        client: &'a Client,
-        now: Timestamp,
-        (store, suites): (Store, Store),
+        &Request { release, keyring, client, suites, now, .. }: &Request<'a>,
+        (store, kept): (Store, Store),
         known: BTreeMap<String, Stamp>,
     ) -> Self {
         let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
@@ -101,7 +100,7 @@ impl<'a> DebianArchive<'a> {
             }
         }
         let (verified, packages) = Default::default();
-        Self { client, store, suites, release, keyring, now, known, wanted, verified, packages }
+        Self { client, store, suites, kept, release, keyring, now, known, wanted, verified, packages }
     }
 
     fn mirror(&self) -> &'a Url {
@@ -115,7 +114,10 @@ impl<'a> DebianArchive<'a> {
             hash_map::Entry::Occupied(slot) => return Ok(&slot.into_mut().0),
             hash_map::Entry::Vacant(slot) => slot,
         };
-        let (release, signed) = asked.signed().await?;
+        let (release, signed) = match self.suites.text(&self.release.archive().id, codename, self.now) {
+            Some(taken) => taken,
+            None => asked.signed().await?,
+        };
         // Another signer is another archive; its dates say nothing about this one's.
         let known = self.known.get(codename).filter(|known| known.signer == signed.signer);
         if let Some(known) = known.map(|known| known.date).filter(|&known| known > release.date) {
@@ -224,8 +226,8 @@ impl<'a> DebianArchive<'a> {
         expected: Expected,
         by_hash: bool,
     ) -> anyhow::Result<Option<PathBuf>> {
-        if self.suites.holds(expected.sha256).await {
-            return Ok(Some(self.suites.path(expected.sha256)));
+        if self.kept.holds(expected.sha256).await {
+            return Ok(Some(self.kept.path(expected.sha256)));
         }
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         // Under its digest an index stays what it is when the mirror is updated between `InRelease` and here.

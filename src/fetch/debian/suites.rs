@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use super::{packages, release_file::ReleaseFile, sums, table::Table};
 use crate::{
     distro::Release,
-    fetch::{Client, digest::Expected, keyring::Keyring},
+    fetch::{Client, digest::Expected, keyring::Keyring, openpgp::Signed},
     model::Sha256Digest,
 };
 
@@ -111,8 +111,12 @@ struct Suite {
     name: String,
     /// Its other name: `stable`. Archives have a link of this name.
     alias: String,
+    /// When its signed texts were fetched.
+    taken: Timestamp,
     /// What was signed, `InRelease` first.
     texts: Vec<ReleaseFile>,
+    /// The verdict over the first of them.
+    signed: Option<Signed>,
     /// What each of its files has to be, by path below its folder. The signed files are among them.
     files: HashMap<String, Expected>,
     /// Files that lie here.
@@ -153,6 +157,13 @@ impl Suites {
     /// The lists of packages that were read when the run began.
     pub fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.0.indexes.iter()
+    }
+
+    /// What a suite's archive had signed at a moment, if it was taken at that moment and not before.
+    pub(super) fn text(&self, mirror_id: &str, name: &str, now: Timestamp) -> Option<(ReleaseFile, Signed)> {
+        let mut suites = self.0.suites.iter();
+        let suite = suites.find(|suite| suite.mirror == mirror_id && suite.name == name && suite.taken == now)?;
+        Some((suite.texts.first()?.clone(), suite.signed.clone()?))
     }
 
     /// When the first of them stops being good, by what was signed: APT refuses it from then on.

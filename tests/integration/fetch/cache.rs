@@ -47,6 +47,23 @@ async fn a_point_release_replaces_what_changed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn boot_files_are_of_the_state_that_machines_install_from() -> anyhow::Result<()> {
+    let world = World::new(&full_archive())?;
+    let suites = world.suites().await?;
+    // A moment later, at which nothing has changed but the point release.
+    MiniArchive { version: "13.8".into(), date: archive::SIGNED + 86_400, ..full_archive() }
+        .write(&world.archive(), &world.key)?;
+    world.server().asked();
+    let set = world.ask(false, &suites).await?;
+    assert_eq!(set.provenance(), format!("Debian 13.7, signed by {}", world.key.fingerprint()));
+    assert!(!world.server().paths().contains(&IN_RELEASE.to_owned()));
+    let later = World { now: world.now + 86_400, ..world };
+    let set = later.ask(false, &suites).await?;
+    assert_eq!(set.provenance(), format!("Debian 13.8, signed by {}", later.key.fingerprint()), "it is asked again");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_flipped_bit_is_found_and_mended_or_refused() -> anyhow::Result<()> {
     let world = World::new(&full_archive())?;
     world.obtain().await?;

@@ -187,6 +187,7 @@ async fn take_from_disc(root: &Path) -> anyhow::Result<()> {
         folder: prefix.path(),
         client: &client,
         trust: None,
+        suites: &Suites::default(),
         packages: &|_, _| Ok(None),
         offline: false,
         now,

@@ -44,6 +44,7 @@ async fn debians_shim_comes_through_the_whole_chain() -> anyhow::Result<()> {
         folder: folder.path(),
         client: &client,
         trust: None,
+        suites: &Suites::default(),
         packages: &|_, _| Ok(None),
         offline: false,
         now,

@@ -78,6 +78,7 @@ impl TreeWorld {
             folder: &folder,
             client: &self.client,
             trust: self.trust,
+            suites: &Suites::default(),
             packages: &packages,
             offline,
             now: Timestamp::from_second(NOW)?,

@@ -299,14 +299,18 @@ impl<'a> Taking<'a> {
         };
         // What was good when it was taken is what it was; how old it is the operator is told.
         let suite = self.at(wanted, kept.taken);
-        let mut texts = Vec::new();
+        let (mut texts, mut judged) = (Vec::new(), Vec::new());
         let mut named = Vec::new();
         if let Some(sha256) = kept.in_release {
-            texts.push(suite.in_release(&file(sha256)?)?.0);
+            let (text, signed) = suite.in_release(&file(sha256)?)?;
+            texts.push(text);
+            judged.push(signed);
             named.push(("InRelease", sha256));
         }
         if let Some((release, signature)) = kept.release {
-            texts.push(suite.release(&file(release)?, &file(signature)?)?.0);
+            let (text, signed) = suite.release(&file(release)?, &file(signature)?)?;
+            texts.push(text);
+            judged.push(signed);
             named.extend([("Release", release), ("Release.gpg", signature)]);
         }
         let mut files = chosen(&texts, &kept.lists);
@@ -323,6 +327,8 @@ impl<'a> Taking<'a> {
             mirror: wanted.mirror.id.clone(),
             name: wanted.name.clone(),
             alias: texts.first().map_or_else(String::new, |text| text.suite.clone()),
+            taken: kept.taken,
+            signed: judged.into_iter().next(),
             texts,
             files,
             _in_use: here.values().filter_map(|path| lock::in_use(path)).collect(),
