@@ -62,6 +62,7 @@ pub struct BootSet {
     files: BTreeMap<String, VerifiedFile>,
     provenance: String,
     level: Level,
+    is_current: bool,
     /// Where its files are.
     folder: PathBuf,
     _held: Arc<Held>,
@@ -111,6 +112,11 @@ impl BootSet {
         self.level
     }
 
+    /// Whether the archive has confirmed it just now; otherwise it is the one of before, for the reason in its provenance.
+    pub fn is_current(&self) -> bool {
+        self.is_current
+    }
+
     /// A folder for further files that belong to the set, as long as it lives.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -126,7 +132,14 @@ impl BootSet {
         };
         let level = weakest(&entries);
         let held = Arc::new(Held { _own: own, _in_use: lock::in_use(&cache.folder) });
-        Self { files: entries.into_iter().map(file).collect(), provenance, level, folder, _held: held }
+        Self {
+            files: entries.into_iter().map(file).collect(),
+            provenance,
+            level,
+            is_current: true,
+            folder,
+            _held: held,
+        }
     }
 }
 
@@ -312,7 +325,7 @@ impl Cached {
                     level => format!(" ({level})"),
                 };
                 let provenance = format!("cached, verified on {}{level}: {reason}", day(&manifest.verified_at));
-                Ok(BootSet::new(cache, self.intact.clone(), provenance))
+                Ok(BootSet { is_current: false, ..BootSet::new(cache, self.intact.clone(), provenance) })
             }
             _ => Err(format!("the cache {} lacks {}", cache.folder.display(), self.absent.join(", "))),
         }

@@ -11,6 +11,9 @@ use crate::{fetch, mirror, plan::Plan};
 /// How often it is looked whether it is time. By the clock of the host, since a laptop sleeps.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// When it is tried again after it failed.
+const RETRY: SignedDuration = SignedDuration::from_mins(15);
+
 /// Takes the archives' state anew while a run goes on: mirrors keep the packages of an old one for some days at most.
 ///
 /// An installation that began sees one state to its end, so nothing changes while one is under way.
@@ -25,6 +28,8 @@ pub struct Renewal {
 enum Renewed {
     /// It is served from now on; this vouches for the boot files.
     Served(String),
+    /// The archive cannot say; the one of before stays.
+    Kept(anyhow::Error),
     /// A machine began to install meanwhile.
     Busy,
 }
@@ -36,28 +41,33 @@ impl Renewal {
             return std::future::pending().await;
         }
         let look = LOOK.min(age.unsigned_abs());
-        let mut taken = Timestamp::now();
+        let (mut taken, mut failed) = (Timestamp::now(), None);
         loop {
             tokio::time::sleep(look).await;
             let now = Timestamp::now();
             // A clock that was set back must not put it off for long.
-            taken = taken.min(now);
-            if now.duration_since(taken) < age {
+            (taken, failed) = (taken.min(now), failed.map(|at| now.min(at)));
+            let wait = if failed.is_some() { age.min(RETRY) } else { age };
+            if now.duration_since(failed.unwrap_or(taken)) < wait {
                 continue;
             }
-            let renewed = if self.desk.is_busy(now) { Ok(Renewed::Busy) } else { self.once().await };
-            match renewed {
-                Ok(Renewed::Busy) => {
-                    tracing::debug!("the archive's state is not taken anew: a machine is being installed")
-                }
-                Ok(Renewed::Served(provenance)) => {
-                    taken = now;
+            if self.desk.is_busy(now) {
+                tracing::debug!("the archive's state is not taken anew: a machine is being installed");
+                continue;
+            }
+            match self.once().await.unwrap_or_else(Renewed::Kept) {
+                Renewed::Busy => {}
+                Renewed::Served(provenance) => {
+                    (taken, failed) = (now, None);
                     say(&format!("took the archive's state of today: {provenance}"));
                 }
-                Err(error) => {
+                Renewed::Kept(error) => {
                     let since = taken.strftime("%Y-%m-%d %H:%MZ");
-                    taken = now;
-                    say(&format!("the archive's state of {since} stays, as today's cannot be taken: {error:#}"));
+                    let line = format!("the archive's state of {since} stays, as today's cannot be taken: {error:#}");
+                    match failed.replace(now) {
+                        None => say(&line),
+                        Some(_) => tracing::warn!("{line}"),
+                    }
                 }
             }
         }
@@ -66,6 +76,9 @@ impl Renewal {
     async fn once(&self) -> anyhow::Result<Renewed> {
         let quietly = |line: &str| tracing::info!("{line}");
         let Supply { files, ledger, valid_until, .. } = supply::bring(&self.plan, &self.client, &quietly).await?;
+        if !files.is_current() {
+            return Ok(Renewed::Kept(anyhow::anyhow!("{}", files.provenance())));
+        }
         if self.desk.is_busy(Timestamp::now()) {
             return Ok(Renewed::Busy);
         }

@@ -53,7 +53,7 @@ fn the_archives_state_is_taken_anew_between_installations_and_never_during_one()
 
 #[test]
 fn a_state_that_cannot_be_taken_anew_is_said_and_the_old_one_stays() {
-    let Some(house) = House::make(&["curl"]) else { return };
+    let Some(mut house) = House::make(&["curl"]) else { return };
     let mut program = house.start(&["--refresh=1s"]);
     program.says("ready to provision!");
     settle(&house.lan, "192.168.42.200".parse().expect("an address"));
@@ -66,6 +66,11 @@ fn a_state_that_cannot_be_taken_anew_is_said_and_the_old_one_stays() {
 
     house.release("13.8", SECOND);
     is_taken(&mut program, &house, "13.8");
+    is_served(&house, "13.8", SECOND);
+
+    house.lose_archive();
+    let line = program.says("stays, as today's cannot be taken: cached, verified on ");
+    assert!(line.ends_with("mirror cannot be reached"), "{line}");
     is_served(&house, "13.8", SECOND);
     program.stop();
 }
