@@ -12,9 +12,15 @@ use crate::{lab::admit, plan, upstream::Upstream};
 
 const FIRMWARE: Firmware = Firmware::Bios;
 
+/// What a run of these tests that was killed has left is not of the machine that is looked at.
+fn forget_earlier_runs() {
+    let _ = fs::remove_dir_all(plan::prefix().join("rehearsal"));
+}
+
 #[tokio::test]
 async fn an_interruption_leaves_nothing() {
     let Some((_, _turn)) = admit(FIRMWARE, &[]).await else { return };
+    forget_earlier_runs();
     let upstream = Upstream::start().await;
     let plan = plan::debian12(&upstream);
     let options = Options { firmware: FIRMWARE, ..Options::default() };
@@ -32,6 +38,7 @@ async fn an_interruption_leaves_nothing() {
 #[tokio::test]
 async fn a_failure_tells_the_last_lines_and_keeps_the_console() {
     let Some((_, _turn)) = admit(FIRMWARE, &[]).await else { return };
+    forget_earlier_runs();
     let upstream = Upstream::start().await;
     let plan = plan::debian12(&upstream);
     // No machine gets from power-on to a kernel's first line without a second's silence.
