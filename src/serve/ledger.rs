@@ -69,8 +69,10 @@ impl Ledger for RunLedger {
         // A repository may lie below another one's folder.
         let repos = self.repos.iter().filter_map(|(folder, repo)| Some((below(path, folder)?, repo)));
         match repos.min_by_key(|(rest, _)| rest.len()) {
-            Some(("repodata/repomd.xml", repo)) => Known::Here(repo.repomd().to_owned()),
-            Some((rest, repo)) => repo.find(rest).map_or(Known::Refused(UNLISTED), Known::Content),
+            Some((rest, repo)) => match repo.here(rest) {
+                Some(file) => Known::Here(file.to_owned()),
+                None => repo.find(rest).map_or(Known::Refused(UNLISTED), Known::Content),
+            },
             None if below(path, &self.tree).is_some() => Known::Refused(OUTSIDE),
             None => Known::Nothing,
         }

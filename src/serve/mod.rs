@@ -128,7 +128,12 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
         Some(link)
     };
     let renewal = Renewal { plan, client, desk, mirror: servers.mirror.clone() };
-    Ok(Running { registry, renewal, _servers: servers.spawn(bound, unproven), network })
+    let mut tasks = servers.spawn(bound, unproven);
+    if !renewal.plan.offline {
+        let (release, mirror) = (renewal.plan.release.clone(), renewal.mirror.clone());
+        tasks.spawn(async move { prefetch::hold(&release, &snapshots, &mirror).await });
+    }
+    Ok(Running { registry, renewal, _servers: tasks, network })
 }
 
 /// What would be changed on this host for a plan.

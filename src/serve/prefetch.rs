@@ -20,6 +20,7 @@ use super::{
     supply::{self, Supply},
 };
 use crate::{
+    distro::Release,
     fetch::{self, BootSet, Snapshot},
     mirror::Proxy,
     plan::Plan,
@@ -109,6 +110,17 @@ pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> an
         }
     }
     Ok(fetched)
+}
+
+/// Brings the metadata that machines will read of the repositories' states, which upstream drops when it moves on.
+pub async fn hold(release: &Release, snapshots: &[Snapshot], mirror: &Proxy) {
+    let missing = rpm::metadata(release, snapshots, mirror).await;
+    for error in &missing {
+        tracing::warn!("what a machine may read of the repositories is not here: {error}");
+    }
+    if missing.is_empty() {
+        tracing::info!("what machines read of the repositories is here");
+    }
 }
 
 /// Says what machines will ask for and the cache does not hold. Never an error: it is an estimate.

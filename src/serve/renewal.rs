@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     desk::Desk,
+    prefetch,
     supply::{self, Supply},
 };
 use crate::{fetch, mirror, plan::Plan};
@@ -75,7 +76,8 @@ impl Renewal {
 
     async fn once(&self) -> anyhow::Result<Renewed> {
         let quietly = |line: &str| tracing::info!("{line}");
-        let Supply { files, ledger, valid_until, .. } = supply::bring(&self.plan, &self.client, &quietly).await?;
+        let Supply { files, ledger, valid_until, snapshots } =
+            supply::bring(&self.plan, &self.client, &quietly).await?;
         if !files.is_current() {
             return Ok(Renewed::Kept(anyhow::anyhow!("{}", files.provenance())));
         }
@@ -85,6 +87,7 @@ impl Renewal {
         let provenance = files.provenance().to_owned();
         self.mirror.go_by(ledger);
         self.desk.go_by(files, valid_until);
+        prefetch::hold(&self.plan.release, &snapshots, &self.mirror).await;
         Ok(Renewed::Served(provenance))
     }
 }

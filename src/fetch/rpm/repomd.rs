@@ -21,6 +21,14 @@ pub struct Listed {
     pub open_size: Option<u64>,
 }
 
+impl Listed {
+    /// Whether dnf or Anaconda may read it while they install: neither the databases, which are yum's, nor the changelogs, which
+    /// dnf fetches when it is asked for them. Of a list in several forms each program takes one.
+    pub fn is_read(&self) -> bool {
+        !self.kind.ends_with("_db") && !matches!(self.kind.as_str(), "other" | "other_zck")
+    }
+}
+
 /// The files that have a SHA-256 digest: those with a weaker one are as good as not listed.
 ///
 /// # Errors

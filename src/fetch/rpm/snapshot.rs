@@ -95,6 +95,8 @@ struct Inner {
     /// Held shared as long as machines may ask for it: a later state, taken by another process, does not remove it.
     _in_use: Option<File>,
     metadata: HashMap<String, Expected>,
+    /// Paths of those that machines read.
+    read: Vec<String>,
     primary: Primary,
     /// What there is to resolve an installation with: files on the disk, and what `repomd.xml` says of them.
     primary_file: (PathBuf, Listed),
@@ -166,9 +168,21 @@ impl Snapshot {
         self.0.primary.entries()
     }
 
-    /// The verified `repomd.xml` on the disk: `repodata/repomd.xml` is served from it, not from upstream.
-    pub fn repomd(&self) -> &Path {
-        &self.0.repomd
+    /// Metadata that lie here, verified, by their path below the repository.
+    pub fn here(&self, path_below_repo: &str) -> Option<&Path> {
+        if path_below_repo == "repodata/repomd.xml" {
+            return Some(&self.0.repomd);
+        }
+        let lists = std::iter::once(&self.0.primary_file).chain(&self.0.groups_file);
+        lists
+            .map(|(path, listed)| (path.as_path(), listed))
+            .find_map(|(path, listed)| (listed.path == path_below_repo).then_some(path))
+    }
+
+    /// Paths below the repository of the metadata that machines read: upstream drops them when it moves on, so they have to be
+    /// here before that.
+    pub fn read_by_machines(&self) -> &[String] {
+        &self.0.read
     }
 
     /// The verified `primary.xml` on the disk, and what it is listed as.

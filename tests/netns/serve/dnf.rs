@@ -55,6 +55,38 @@ fn an_update_of_today_is_installed_by_a_run_that_began_before_it() {
     program.stop();
 }
 
+#[test]
+fn what_was_fetched_beforehand_is_installed_with_upstream_gone() {
+    let Some(house) = House::make(&[&PROGRAMS[..], &["dnf"]].concat()) else { return };
+    let mut world = World::new(&house);
+    world.fetch().says("ready for --offline");
+    world.archive.stop();
+    let mut program = world.start(&["--offline"]);
+    program.says("are in the cache");
+    program.says("ready to provision!");
+    house.lan.client_ip(&["addr", "add", "192.168.42.77/24", "dev", "eth0"]);
+    let hello = fs::read_to_string(world.install("target").join("usr/bin/hello")).expect("an installed program");
+    assert!(hello.ends_with("echo hello 1.1\n"), "the update: {hello}");
+    program.stop();
+}
+
+#[test]
+fn a_machine_that_comes_late_reads_the_metadata_of_the_state_that_is_served() {
+    let Some(house) = House::make(&[&PROGRAMS[..], &["dnf"]].concat()) else { return };
+    let world = World::new(&house);
+    world.fetch().says("ready for --offline");
+    world.archive.server().asked();
+    fs::remove_dir_all(house.prefix().join("mirror/fedora").join(world.tree.updates_path()).join("repodata"))
+        .expect("kept");
+    let mut program = world.start(&["--refresh=never"]);
+    program.says("ready to provision!");
+    house.lan.client_ip(&["addr", "add", "192.168.42.77/24", "dev", "eth0"]);
+    world.update("1.2");
+    let hello = fs::read_to_string(world.install("target").join("usr/bin/hello")).expect("an installed program");
+    assert!(hello.ends_with("echo hello 1.1\n"), "{hello}");
+    program.stop();
+}
+
 /// A miniature Fedora that the program takes for Fedora.
 struct World<'a> {
     house: &'a House,
@@ -67,7 +99,9 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(house: &'a House) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (tree, key) = (RpmTree::new(VERSION), TestKey::legacy(1));
+        let (mut tree, key) = (RpmTree::new(VERSION), TestKey::legacy(1));
+        // What every kickstart of ours asks for.
+        tree.packages.extend([Rpm::new("openssh-server", "9"), Rpm::new("sudo", "1")]);
         let root = folder.path().join("upstream");
         fs::create_dir(&root).expect("a folder");
         let archive = Archive::start(&root, house.lan.server_place());
@@ -90,13 +124,25 @@ impl<'a> World<'a> {
     }
 
     fn start(&self, more: &[&str]) -> Program {
+        let flags = self.flags();
+        self.house.start_with(flags.iter().map(String::as_str).chain(more.iter().copied()))
+    }
+
+    /// `provisioner fetch` on the same cache.
+    fn fetch(&self) -> Program {
+        let mut flags = self.flags();
+        flags.retain(|flag| !["--interface", "--password-file"].iter().any(|link| flag.starts_with(link)));
+        self.house.start_with(["fetch"].into_iter().chain(flags.iter().map(String::as_str)))
+    }
+
+    fn flags(&self) -> Vec<String> {
         let ours = |flag: &str, name: &str| format!("{flag}={}", self.folder.path().join(name).display());
         let mut flags = self.house.flags();
         flags
             .retain(|flag| !["--distro", "--version", "--mirror", "--keyring"].iter().any(|own| flag.starts_with(own)));
-        flags.extend(["--distro=fedora".to_owned(), format!("--version={VERSION}")]);
+        flags.extend(["--distro=fedora".to_owned(), format!("--version={VERSION}"), "--flavour=Custom".to_owned()]);
         flags.extend([ours("--templates", "templates"), ours("--keyring", "key.asc")]);
-        self.house.start_with(flags.iter().map(String::as_str).chain(more.iter().copied()))
+        flags
     }
 
     /// Every signature is checked by rpm itself. The network is the machine's: nothing but the mirror can be reached.

@@ -183,7 +183,7 @@ impl Archive {
         self.server.as_ref().expect("it was not taken down")
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let server = self.server.take();
         // Inside: it ends by a connection to itself.
         let stop = || {

@@ -222,12 +222,13 @@ impl<'a> Taking<'a> {
         ensure!(primary.expected.sha256 == state.primary, "repomd.xml names another list of packages");
         let path = self.store.path(state.primary);
         let (primary_file, groups_file) = ((path.clone(), primary.clone()), self.groups_file(&state, &listed).await);
-        let read = blocking(move || primary::read(&path, &primary)).await;
-        let primary = read.context("reading the list of packages (primary)")?;
+        let primary = blocking(move || primary::read(&path, &primary)).await;
+        let primary = primary.context("reading the list of packages (primary)")?;
+        let read = listed.iter().filter(|listed| listed.is_read()).map(|listed| listed.path.clone()).collect();
         let metadata = listed.into_iter().map(|listed| (listed.path, listed.expected)).collect();
         let repomd = self.store.path(state.repomd);
         let _in_use = lock::in_use(&repomd);
-        Ok(Snapshot(Arc::new(Inner { repomd, _in_use, state, metadata, primary, primary_file, groups_file })))
+        Ok(Snapshot(Arc::new(Inner { repomd, _in_use, state, metadata, read, primary, primary_file, groups_file })))
     }
 
     /// The list of groups, if it is what it was. Without it a state can be served all the same.

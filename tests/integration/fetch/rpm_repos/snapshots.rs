@@ -2,12 +2,19 @@
 
 use super::*;
 
+fn repomd(snapshot: &Snapshot) -> &Path {
+    snapshot.here("repodata/repomd.xml").expect("every state has one")
+}
+
 #[tokio::test]
 async fn a_state_knows_its_files_while_upstream_moves_on() -> anyhow::Result<()> {
     let world = World::new()?;
     let snapshot = world.snapshot(&["one"]).await?;
     assert_eq!(snapshot.find(&SHIM.path()), expected(&SHIM));
     assert!(snapshot.find(&world.main.primary).is_some(), "what repomd.xml lists");
+    let primary = snapshot.here(&world.main.primary).context("it was read")?;
+    assert_eq!(snapshot.find(&world.main.primary).map(|listed| listed.sha256), Some(sha256(&std::fs::read(primary)?)));
+    assert_eq!(snapshot.here(&SHIM.path()), None);
     for unknown in ["repodata/repomd.xml", "Packages/x/x.rpm", "../x", ""] {
         assert_eq!(snapshot.find(unknown), None, "{unknown}");
     }
@@ -18,18 +25,18 @@ async fn a_state_knows_its_files_while_upstream_moves_on() -> anyhow::Result<()>
     assert_eq!(snapshot.packages().len(), 3);
 
     // Upstream is updated: this state stays what it is, the next one is another, and that before it stays on the disk.
-    let before = std::fs::read(snapshot.repomd())?;
+    let before = std::fs::read(repomd(&snapshot))?;
     assert_eq!(sha256(&before), world.main.repomd.1);
     let newer = repository(&world.root().join("one").join(MAIN), &[GRUB]);
     world.names(&[&newer.repomd, &world.main.repomd], &["one"]);
     let next = world.snapshot(&["one"]).await?;
     assert_eq!(next.packages().len(), 1);
-    assert_eq!(sha256(&std::fs::read(next.repomd())?), newer.repomd.1);
+    assert_eq!(sha256(&std::fs::read(repomd(&next))?), newer.repomd.1);
     assert_eq!(snapshot.packages().len(), 3);
-    assert_eq!(std::fs::read(snapshot.repomd())?, before);
+    assert_eq!(std::fs::read(repomd(&snapshot))?, before);
 
     // However many follow, what somebody serves stays, and goes when nobody does any more.
-    let path = snapshot.repomd().to_owned();
+    let path = repomd(&snapshot).to_owned();
     let mut served = Some(snapshot);
     for packages in [&[SHIM][..], &[SHIM, GRUB], &[]] {
         let newer = repository(&world.root().join("one").join(MAIN), packages);
@@ -63,7 +70,7 @@ async fn what_was_taken_is_taken_again_without_fetching_and_without_the_network(
     assert_eq!(world.snapshot(&["one"]).await?.packages().len(), 3);
     let said = world.said().join("\n");
     assert!(said.starts_with("using the state of testora of 2026-11-20: taking the state of the repository"), "{said}");
-    flip(kept.repomd())?;
+    flip(repomd(&kept))?;
     let error = world.failure(&["one"]).await?;
     assert!(error.ends_with("cannot be fetched: it answered 403 Forbidden"), "{error}");
     Ok(())
