@@ -101,6 +101,16 @@ pub struct Outdated {
     pub known: Timestamp,
 }
 
+/// Metadata that are older than they say they are good for.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} was valid until {}: the mirror is not up to date", day(.until))]
+pub struct Expired {
+    /// Where they were found.
+    pub address: String,
+    /// `Valid-Until`.
+    pub until: Timestamp,
+}
+
 impl<'a> Archive<'a> {
     /// The main archive of the release. `known` is its signed metadata as it was last verified.
     pub fn new(

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use self::own_folder::OwnFolder;
 use super::{
     Client, Level, Packages, Suites,
-    archive::{Archive, Outdated},
+    archive::{Archive, Expired, Outdated},
     digest,
     download::{DownloadError, part_of},
     keyring::Keyring,
@@ -173,6 +173,9 @@ pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyho
         Err(error) => {
             let Some(reason) = why_not_current(&error) else { return Err(error) };
             let set = cached.complete(&cache, reason).map_err(|why| {
+                if error.is::<Expired>() {
+                    return error;
+                }
                 let mirror = release.archive().shown();
                 let hint = format!("check that this machine reaches {mirror}, or take another mirror (--mirror)");
                 error.context(Hinted::new(format!("{why}; fetching from {mirror} failed"), hint))
@@ -187,7 +190,9 @@ pub async fn obtain(request: &Request<'_>, say: &(dyn Fn(&str) + Sync)) -> anyho
 fn why_not_current(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref() {
         Some(DownloadError::Unreachable { .. }) => Some("mirror cannot be reached"),
-        _ => error.downcast_ref::<Outdated>().map(|_| "the mirror is older than that"),
+        _ if error.is::<Outdated>() => Some("the mirror is older than that"),
+        _ if error.is::<Expired>() => Some("the mirror is not up to date"),
+        _ => None,
     }
 }
 

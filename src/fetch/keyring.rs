@@ -88,6 +88,15 @@ impl Keyring {
         Self { keys: self.keys.iter().filter(may).cloned().collect() }
     }
 
+    /// Whether what two of these keys signed are states of one archive, whose dates can be compared.
+    ///
+    /// SECURITY: a distributor signs with several keys, and whoever is in between can leave out signatures: were each key an
+    /// archive of its own, an old state with only its second signature would pass. A key that the operator added is one.
+    pub fn are_of_one_archive(&self, one: &str, other: &str) -> bool {
+        let is_distributors = |signer: &str| self.keys.iter().any(|key| !key.extra && key.primary == signer);
+        one == other || (is_distributors(one) && is_distributors(other))
+    }
+
     /// Fingerprints of the primary keys, upper-case hexadecimal, in the order they were read.
     pub fn fingerprints(&self) -> Vec<&str> {
         let mut fingerprints: Vec<_> = self.keys.iter().map(|key| key.primary.as_str()).collect();

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use super::{DownloadError, SignatureError};
+use super::{DownloadError, SignatureError, archive::Expired};
 use crate::model::Hinted;
+
+const ANOTHER_OR_CLOCK: &str = "take another mirror (--mirror), and check this machine's clock";
 
 /// Adds a hint to an error that has none and for which there is one.
 pub fn with_remedy(error: anyhow::Error) -> anyhow::Error {
@@ -32,7 +34,8 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
                 "if that is your own mirror's key, trust it with --keyring FILE; else take another mirror (--mirror)",
             );
         }
-        Some(_) => return Some("take another mirror (--mirror), and check this machine's clock"),
+        Some(_) => return Some(ANOTHER_OR_CLOCK),
+        None if error.is::<Expired>() => return Some(ANOTHER_OR_CLOCK),
         None => {}
     }
     use io::ErrorKind as K;

@@ -118,8 +118,8 @@ impl<'a> DebianArchive<'a> {
             Some(taken) => taken,
             None => asked.signed().await?,
         };
-        // Another signer is another archive; its dates say nothing about this one's.
-        let known = self.known.get(codename).filter(|known| known.signer == signed.signer);
+        let is_comparable = |known: &&Stamp| self.keyring.are_of_one_archive(&known.signer, &signed.signer);
+        let known = self.known.get(codename).filter(is_comparable);
         if let Some(known) = known.map(|known| known.date).filter(|&known| known > release.date) {
             let (what, mirror, offered) = (format!("the metadata of {codename}"), mirror.clone(), release.date);
             return Err(Outdated { what, mirror, offered, known }.into());

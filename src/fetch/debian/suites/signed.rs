@@ -3,6 +3,7 @@
 use crate::fetch::{
     debian::{metadata, release_file::ReleaseFile},
     download::DownloadError,
+    keyring::Keyring,
     openpgp::Signed,
 };
 
@@ -45,7 +46,7 @@ pub async fn fetch(suite: &metadata::Suite<'_>) -> anyhow::Result<Fetched> {
         Err(error) => return Err(error.into()),
     };
     let release = match pair {
-        Ok(pair) if belong_together(&in_release.1, &pair.2) => pair,
+        Ok(pair) if belong_together(suite.keyring, &in_release.1, &pair.2) => pair,
         // Mirrors that are being updated have them of two days for hours.
         other => {
             let why = other.map_or_else(|why| format!("{why:#}"), |_| "it is of another day".to_owned());
@@ -68,6 +69,6 @@ fn detached(in_release: &[u8], text: &Text) -> (Vec<u8>, Vec<u8>, Text) {
 }
 
 /// `Release` says the same as `InRelease`, or somebody else signed it.
-fn belong_together((in_release, by): &Text, (release, other): &Text) -> bool {
-    in_release.date == release.date || by.signer != other.signer
+fn belong_together(keyring: &Keyring, (in_release, by): &Text, (release, other): &Text) -> bool {
+    in_release.date == release.date || !keyring.are_of_one_archive(&by.signer, &other.signer)
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     distro,
     fetch::{
-        archive::Outdated,
+        archive::{Expired, Outdated},
         debian::{SUITES, metadata, packages, release_file::ReleaseFile, table::Table},
         digest::{Expected, of_bytes},
         download::{self, DownloadError},
@@ -95,7 +95,8 @@ impl<'a> Taking<'a> {
                         (self.say)(&format!("using the state of {name} of {}: {error:#}", day(&before.taken)));
                         taken
                     }
-                    None if required => return Err(error),
+                    // SECURITY: an old state that is played back must not make a suite one of which nothing is known.
+                    None if required || error.is::<Expired>() => return Err(error),
                     None => {
                         (self.say)(&format!("nothing is known of the files of {name}: {error:#}"));
                         return Ok(None);
@@ -168,8 +169,8 @@ impl<'a> Taking<'a> {
                 date: release.date,
                 signer: signed.signer.clone(),
             };
-            // Another signer is another archive; its dates say nothing about this one's.
-            let known = before.iter().flat_map(|before| &before.stamps).filter(|known| known.signer == stamp.signer);
+            let is_comparable = |known: &&Stamp| suite.keyring.are_of_one_archive(&known.signer, &stamp.signer);
+            let known = before.iter().flat_map(|before| &before.stamps).filter(is_comparable);
             if let Some(known) = known.map(|known| known.date).max().filter(|&known| known > stamp.date) {
                 let (what, mirror) = (format!("the metadata of {}", wanted.name), wanted.mirror.url.clone());
                 return Err(Outdated { what, mirror, offered: stamp.date, known }.into());
@@ -355,7 +356,8 @@ impl Taken {
 fn is_passing(error: &anyhow::Error) -> bool {
     is_gone(error)
         || matches!(error.downcast_ref(), Some(DownloadError::Unreachable { .. }))
-        || error.downcast_ref::<Outdated>().is_some()
+        || error.is::<Outdated>()
+        || error.is::<Expired>()
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {

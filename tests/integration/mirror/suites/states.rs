@@ -49,15 +49,51 @@ async fn an_older_state_is_not_taken_again() {
 }
 
 #[tokio::test]
+async fn an_older_state_is_not_taken_by_another_key_of_the_distributors() {
+    let (mut world, another) = (World::new(&later()), TestKey::new(2));
+    let of_both = [world.key.public(), another.public()].concat();
+    world.keyring = Keyring::load(&of_both, &[]).expect("a keyring");
+    world.take().await;
+    trixie().write(&world.root(), &another).expect("written");
+    world.said();
+    let suites = world.take().await;
+    assert_eq!(suites.find("debian", &MiniArchive::pool_path(&hello("1"))), None);
+    let said = world.said();
+    assert!(said.iter().any(|line| line.contains("older than that of 2026-09-13")), "{said:?}");
+
+    // A key that the operator added stands for an archive of its own.
+    world.keyring = Keyring::load(&world.key.public(), &[another.public()]).expect("a keyring");
+    let suites = world.take().await;
+    assert!(suites.find("debian", &MiniArchive::pool_path(&hello("1"))).is_some());
+}
+
+#[tokio::test]
 async fn a_state_that_ended_is_refused_and_one_that_was_kept_is_told_of() {
     let world = World::new(&MiniArchive { valid_until: Some(NOW + DAY), ..trixie() });
-    world.take().await;
     let world = World { now: NOW + 2 * DAY, ..world };
     assert!(world.failure(false).await.contains("was valid until 2026-11-21: the mirror is not up to date"));
-    world.said();
-    world.try_take(true).await.expect("what was kept");
+    let world = World { now: NOW, ..world };
+    world.take().await;
+    let world = World { now: NOW + 2 * DAY, ..world };
+    for offline in [false, true] {
+        world.said();
+        world.try_take(offline).await.expect("what was kept");
+        let said = world.said();
+        assert!(said.iter().any(|line| line.starts_with("the state of trixie was valid until 2026-11-21")), "{said:?}");
+        assert_eq!(said.iter().any(|line| line.starts_with("using the state of trixie of 2026-11-20: ")), !offline);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_ended_is_what_the_operator_made_it() {
+    let mut world = World::new(&MiniArchive { valid_until: Some(NOW - DAY), ..trixie() });
+    for (mirror, id) in world.release.mirrors.iter_mut().zip(["debian", "debian-security"]) {
+        let folder = world.folder.path().join("archive").join(id);
+        mirror.url = url::Url::from_directory_path(folder).expect("an absolute path");
+    }
+    world.take().await;
     let said = world.said();
-    assert!(said.iter().any(|line| line.starts_with("the state of trixie was valid until 2026-11-21")), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("the state of trixie was valid until 2026-11-19")), "{said:?}");
 }
 
 #[tokio::test]
