@@ -130,6 +130,8 @@ async fn follow(mut news: Receiver<Event>, registry: &Registry, login: &Login, c
             Ok(event) => {
                 console.event(&event);
                 if event.kind == EventKind::BootedFromDisk {
+                    // It is in the file of host keys by then.
+                    registry.settled().await;
                     tell_way_in(event.mac, registry, login, console);
                 }
             }

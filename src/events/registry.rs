@@ -71,6 +71,17 @@ impl Registry {
         }
     }
 
+    /// Has `task` done on the journal's thread, when everything recorded so far is on the disk: whoever writes a file that follows
+    /// from what machines do must not keep them waiting for the disk. [`Registry::settled`] waits for it.
+    pub fn afterwards(&self, task: impl FnOnce() + Send + 'static) {
+        let state = self.state();
+        if let Some(journal) = &state.journal {
+            return journal.then(task);
+        }
+        drop(state);
+        task();
+    }
+
     /// Returns when everything recorded so far is on the disk. A machine that said `installed` restarts as soon as it is
     /// answered: were that lost with this host's power, it would be installed again.
     pub async fn settled(&self) {

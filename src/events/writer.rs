@@ -20,9 +20,10 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
 enum Entry {
     Event(Event),
+    /// Other work with the disk.
+    Task(Box<dyn FnOnce() + Send>),
     /// Tells when all before it is on the disk.
     Mark(oneshot::Sender<()>),
 }
@@ -38,6 +39,11 @@ impl Writer {
     /// Has an event written.
     pub fn append(&self, event: Event) {
         self.send(Entry::Event(event));
+    }
+
+    /// Has something else written, after everything appended so far.
+    pub fn then(&self, task: impl FnOnce() + Send + 'static) {
+        self.send(Entry::Task(Box::new(task)));
     }
 
     /// What is awaited until everything appended so far is on the disk.
@@ -72,6 +78,7 @@ fn write(mut journal: Journal, mut entries: UnboundedReceiver<Entry>) {
                     tracing::error!("an event of {} is remembered only until this run ends: {error:#}", event.mac);
                 }
             }
+            Entry::Task(task) => task(),
             Entry::Mark(reached) => {
                 // Whoever waited may be gone.
                 let _ = reached.send(());

@@ -36,7 +36,7 @@ pub struct Desk {
     secret: Secret,
     packages: Tally,
     code: Option<Code>,
-    known_hosts: KnownHosts,
+    known_hosts: Arc<KnownHosts>,
     /// Our own card on that link: the look for another DHCP server is not a machine to serve.
     own_mac: Option<Mac>,
 }
@@ -74,7 +74,7 @@ impl Desk {
         let names = Names::new(&plan.release);
         let scripts = Scripts::new(&plan.release.distro.catalogue)?;
         let code = Code::pack(&plan.recipe.handoff, &plan.prefix)?;
-        let known_hosts = KnownHosts::beside(&plan.journal);
+        let known_hosts = Arc::new(KnownHosts::beside(&plan.journal));
         known_hosts.keep(&registry.machines());
         let packages = Tally::default();
         let current = RwLock::new(Arc::new(Current { files, valid_until }));
@@ -143,7 +143,7 @@ impl Desk {
         }
         if before.as_ref().and_then(|machine| machine.address) != Some(address) {
             self.registry.record(mac, EventKind::Leased { address });
-            self.known_hosts.keep(&self.registry.machines());
+            self.keep_known_hosts();
         }
         let installed = before.is_some_and(|m| m.is_installed() && m.progress < Progress::Running);
         if stage == Stage::Os && installed {
@@ -209,16 +209,23 @@ impl Desk {
             self.learn(mac);
         }
         self.registry.record_change(mac, event);
-        self.known_hosts.keep(&self.registry.machines());
+        self.keep_known_hosts();
         Ok(())
+    }
+
+    fn keep_known_hosts(&self) {
+        let (file, machines) = (Arc::clone(&self.known_hosts), self.registry.machines());
+        self.registry.afterwards(move || file.keep(&machines));
     }
 
     /// Keeps which packages an installation took, for `provisioner fetch`.
     fn learn(&self, mac: Mac) {
         let Some((taken, whole)) = self.packages.taken(mac) else { return };
-        let path = Installs::path(&self.plan);
-        Installs::learn(&path, &self.plan.recipe, taken, whole)
-            .unwrap_or_else(|error| tracing::warn!("writing {}: {error}", path.display()));
+        let (path, recipe) = (Installs::path(&self.plan), self.plan.recipe.clone());
+        self.registry.afterwards(move || {
+            Installs::learn(&path, &recipe, taken, whole)
+                .unwrap_or_else(|error| tracing::warn!("writing {}: {error}", path.display()));
+        });
     }
 
     /// The mirror has answered: packages are counted, and one that a machine cannot have is told of. Installers stop there,

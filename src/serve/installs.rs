@@ -42,7 +42,7 @@ impl Installs {
 
     /// An installation has ended well. One that was not seen from its start to its end adds to what is known; another takes its
     /// place. So after a restart of this program in the middle, which no record of packages outlives, the list may have some
-    /// of an older state of the archive, but never lacks what either of the two has taken.
+    /// of an older state of the archive, but never lacks what either of the two has taken. Blocks.
     pub fn learn(path: &Path, recipe: &InstallRecipe, taken: Packages, whole: bool) -> io::Result<()> {
         let mut installs = Self::read(path);
         let known = installs.0.entry(key(recipe)).or_default();

@@ -31,7 +31,7 @@ impl KnownHosts {
         Self { path, written }
     }
 
-    /// Writes it, if it has changed. A file that cannot be written is an error in the log: it stops no installation.
+    /// Writes it, if it has changed. Blocks. A file that cannot be written is an error in the log: it stops no installation.
     pub fn keep(&self, machines: &[Machine]) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text(machines);

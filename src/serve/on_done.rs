@@ -87,7 +87,7 @@ impl OnDone {
                 event = news.recv(), if listening => match event {
                     Ok(Event { mac, kind, .. }) if self.is_done(&kind) => {
                         if let Some(machine) = registry.machine(mac) {
-                            jobs.push(self.queue(machine, &slots, end, hear));
+                            jobs.push(self.queue(machine, registry, &slots, end, hear));
                         }
                     }
                     Ok(_) => {}
@@ -106,8 +106,17 @@ impl OnDone {
         }
     }
 
-    async fn queue(&self, machine: Machine, slots: &Semaphore, end: &CancellationToken, hear: Hear<'_>) {
+    async fn queue(
+        &self,
+        machine: Machine,
+        registry: &Registry,
+        slots: &Semaphore,
+        end: &CancellationToken,
+        hear: Hear<'_>,
+    ) {
         let mac = machine.mac;
+        // The machine is in the file of host keys by then.
+        registry.settled().await;
         // The semaphore is never closed.
         let _slot = slots.acquire().await;
         let Some(answers) = end.run_until_cancelled(self.until_it_answers(machine.address)).await else { return };
