@@ -106,9 +106,10 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     create(&plan.prefix)?;
     let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
     let client = fetch::client()?;
-    let Supply { files, ledger, valid_until, snapshots } = supply::bring(&plan, &client, say).await?;
+    let Supply { files, ledger, valid_until, snapshots, older } = supply::bring(&plan, &client, say).await?;
     let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
     let registry = Registry::open(&plan.journal)?;
+    let began_current = older.is_empty() && files.is_current();
     let desk = Desk::new(plan.clone(), files.clone(), valid_until, registry.clone(), secret, interface.mac)?;
     let desk = Arc::new(desk);
     let servers = Servers::new(&plan, &place, Arc::clone(&desk), client.clone(), ledger)?;
@@ -127,7 +128,7 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
         say(&format!("no cable in {} yet, or nothing at its other end", plan.interface));
         Some(link)
     };
-    let renewal = Renewal { plan, client, desk, mirror: servers.mirror.clone() };
+    let renewal = Renewal { plan, client, desk, mirror: servers.mirror.clone(), began_current };
     let mut tasks = servers.spawn(bound, unproven);
     if !renewal.plan.offline {
         let (release, mirror) = (renewal.plan.release.clone(), renewal.mirror.clone());

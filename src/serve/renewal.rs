@@ -23,12 +23,19 @@ pub struct Renewal {
     pub client: fetch::Client,
     pub desk: Arc<Desk>,
     pub mirror: mirror::Proxy,
+    /// All that was taken at the start was of that time.
+    pub began_current: bool,
 }
 
 /// What came of taking the state anew.
 enum Renewed {
-    /// It is served from now on; this vouches for the boot files.
-    Served(String),
+    /// It is served from now on.
+    Served {
+        /// What vouches for the boot files.
+        provenance: String,
+        /// What stays of an earlier time.
+        older: Vec<String>,
+    },
     /// The archive cannot say; the one of before stays.
     Kept(anyhow::Error),
     /// A machine began to install meanwhile.
@@ -42,7 +49,8 @@ impl Renewal {
             return std::future::pending().await;
         }
         let look = LOOK.min(age.unsigned_abs());
-        let (mut taken, mut failed) = (Timestamp::now(), None);
+        let mut taken = Timestamp::now();
+        let mut failed = (!self.began_current).then_some(taken);
         loop {
             tokio::time::sleep(look).await;
             let now = Timestamp::now();
@@ -56,27 +64,32 @@ impl Renewal {
                 tracing::debug!("the archive's state is not taken anew: a machine is being installed");
                 continue;
             }
-            match self.once().await.unwrap_or_else(Renewed::Kept) {
-                Renewed::Busy => {}
-                Renewed::Served(provenance) => {
+            let shortcoming = match self.once().await.unwrap_or_else(Renewed::Kept) {
+                Renewed::Busy => continue,
+                Renewed::Served { provenance, older } if older.is_empty() => {
                     (taken, failed) = (now, None);
                     say(&format!("took the archive's state of today: {provenance}"));
+                    continue;
+                }
+                Renewed::Served { provenance, older } => {
+                    taken = now;
+                    format!("took the archive's state of today, but for {}: {provenance}", older.join(", "))
                 }
                 Renewed::Kept(error) => {
                     let since = taken.strftime("%Y-%m-%d %H:%MZ");
-                    let line = format!("the archive's state of {since} stays, as today's cannot be taken: {error:#}");
-                    match failed.replace(now) {
-                        None => say(&line),
-                        Some(_) => tracing::warn!("{line}"),
-                    }
+                    format!("the archive's state of {since} stays, as today's cannot be taken: {error:#}")
                 }
+            };
+            match failed.replace(now) {
+                None => say(&shortcoming),
+                Some(_) => tracing::warn!("{shortcoming}"),
             }
         }
     }
 
     async fn once(&self) -> anyhow::Result<Renewed> {
         let quietly = |line: &str| tracing::info!("{line}");
-        let Supply { files, ledger, valid_until, snapshots } =
+        let Supply { files, ledger, valid_until, snapshots, older } =
             supply::bring(&self.plan, &self.client, &quietly).await?;
         if !files.is_current() {
             return Ok(Renewed::Kept(anyhow::anyhow!("{}", files.provenance())));
@@ -88,6 +101,6 @@ impl Renewal {
         self.mirror.go_by(ledger);
         self.desk.go_by(files, valid_until);
         prefetch::hold(&self.plan.release, &snapshots, &self.mirror).await;
-        Ok(Renewed::Served(provenance))
+        Ok(Renewed::Served { provenance, older })
     }
 }

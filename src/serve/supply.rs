@@ -26,6 +26,8 @@ pub struct Supply {
     pub valid_until: Option<Timestamp>,
     /// The state of each repository, in the order of [`Release::repos`].
     pub snapshots: Vec<Snapshot>,
+    /// What is of an earlier time, because nothing newer could be learnt: `suite trixie-security of 2026-11-20`.
+    pub older: Vec<String>,
 }
 
 /// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
@@ -54,12 +56,20 @@ pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sy
         fetch::Level::Signed => say(&format!("boot files verified: {}", files.provenance())),
         _ => say(&format!("boot files are NOT signed: {}; --trust signed refuses that", files.provenance())),
     }
+    let older = older(release, &suites, &snapshots, now);
     let valid_until = suites.valid_until();
     let ledger: Arc<dyn mirror::Ledger> = match &release.tree {
         None => Arc::new(SuiteLedger::new(suites)),
         Some(tree) => Arc::new(ledger(release, tree, &files, snapshots.clone())?),
     };
-    Ok(Supply { files, ledger, valid_until, snapshots })
+    Ok(Supply { files, ledger, valid_until, snapshots, older })
+}
+
+fn older(release: &Release, suites: &fetch::Suites, snapshots: &[Snapshot], now: Timestamp) -> Vec<String> {
+    let suites = suites.older_than(now).map(|(name, taken)| ("suite", name, taken));
+    let repos = release.repos.iter().zip(snapshots).filter(|(_, snapshot)| snapshot.taken() < now);
+    let repos = repos.map(|(repo, snapshot)| ("repository", repo.id.as_str(), snapshot.taken()));
+    suites.chain(repos).map(|(what, name, taken)| format!("{what} {name} of {}", taken.strftime("%Y-%m-%d"))).collect()
 }
 
 /// The state of each repository, in the order of [`Release::repos`].

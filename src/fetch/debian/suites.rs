@@ -166,6 +166,11 @@ impl Suites {
         Some((suite.texts.first()?.clone(), suite.signed.clone()?))
     }
 
+    /// Those that were taken before, because nothing newer could be learnt at this moment: their names, and when that was.
+    pub fn older_than(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.0.suites.iter().filter(move |suite| suite.taken < now).map(|suite| (suite.name.as_str(), suite.taken))
+    }
+
     /// When the first of them stops being good, by what was signed: APT refuses it from then on.
     pub fn valid_until(&self) -> Option<Timestamp> {
         self.0.suites.iter().flat_map(|suite| &suite.texts).filter_map(|text| text.valid_until).min()

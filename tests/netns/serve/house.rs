@@ -64,6 +64,13 @@ impl House {
         archive.write(&self.folder.path().join("archive/debian"), &self.key).expect("an archive");
     }
 
+    /// The archive has a suite of updates, too.
+    pub fn release_updates(&self) {
+        let updates = MiniArchive::new("trixie-updates", "13-updates").deb(Deb::new("tzdata", "2026"));
+        let updates = MiniArchive { suite: "stable-updates".to_owned(), date: DATE, ..updates };
+        updates.write(&self.folder.path().join("archive/debian"), &self.key).expect("an archive");
+    }
+
     /// Takes the archive's server down.
     pub fn lose_archive(&mut self) {
         self.archive.stop();

@@ -5,6 +5,7 @@ use std::fs;
 use provisioner::model::Mac;
 
 use super::{
+    archive::Fault,
     client::{answers_path, curl, grub_cfg, settle, status, text},
     firmware::{Card, Voice},
     house::{House, INITRD, KERNEL},
@@ -54,6 +55,7 @@ fn the_archives_state_is_taken_anew_between_installations_and_never_during_one()
 #[test]
 fn a_state_that_cannot_be_taken_anew_is_said_and_the_old_one_stays() {
     let Some(mut house) = House::make(&["curl"]) else { return };
+    house.release_updates();
     let mut program = house.start(&["--refresh=1s"]);
     program.says("ready to provision!");
     settle(&house.lan, "192.168.42.200".parse().expect("an address"));
@@ -67,6 +69,11 @@ fn a_state_that_cannot_be_taken_anew_is_said_and_the_old_one_stays() {
     house.release("13.8", SECOND);
     is_taken(&mut program, &house, "13.8");
     is_served(&house, "13.8", SECOND);
+
+    house.archive().always("/debian/dists/trixie-updates/InRelease", Fault::Status(403));
+    program.says("took the archive's state of today, but for suite trixie-updates of ");
+    house.archive().heal();
+    is_taken(&mut program, &house, "13.8");
 
     house.lose_archive();
     let line = program.says("stays, as today's cannot be taken: cached, verified on ");
