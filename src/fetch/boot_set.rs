@@ -6,7 +6,7 @@ pub(super) mod own_folder;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -147,6 +147,15 @@ fn weakest(entries: &BTreeMap<String, Entry>) -> Level {
     entries.values().map(|entry| entry.level).min().unwrap_or(Level::Signed)
 }
 
+/// Makes the folder of a release. Nobody removes what is in it, by a prune, as long as the result lives.
+///
+/// # Errors
+/// When it cannot be made or locked.
+pub async fn hold(boot: &Path, uid: &str, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Option<File>> {
+    let cache = Cache::lock(boot, uid, say).await?;
+    Ok(lock::in_use(&cache.folder))
+}
+
 /// Makes every boot file of the release current and verified in the cache. `say` is given one line at a time.
 ///
 /// The archive is asked what is current; files of the cache that still are stay, after their bytes were hashed again. When
@@ -224,9 +233,13 @@ struct Cache {
 impl Cache {
     async fn lock(boot: &Path, uid: &str, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let (folder, path) = (boot.join(uid), boot.join(format!("{uid}.lock")));
-        std::fs::create_dir_all(&folder).with_context(|| format!("preparing {}", folder.display()))?;
+        let make =
+            |folder: &Path| fs::create_dir_all(folder).with_context(|| format!("preparing {}", folder.display()));
+        make(boot)?;
         let waits = || say(&format!("waiting for another provisioner that is filling {}", folder.display()));
         let held = lock::lock(&path, waits).await.with_context(|| format!("locking {}", path.display()))?;
+        // Not before: whoever removes it has the lock.
+        make(&folder)?;
         Ok(Self { folder, _lock: held })
     }
 
@@ -289,13 +302,13 @@ impl Cache {
             for (from, to) in &files {
                 let part = part_of(to);
                 // A link, since two names may have one content; a copy where the file system knows no links.
-                let _ = std::fs::remove_file(&part);
-                std::fs::hard_link(from, &part)
-                    .or_else(|_| std::fs::copy(from, &part).and_then(|_| File::open(&part)?.sync_all()))
+                let _ = fs::remove_file(&part);
+                fs::hard_link(from, &part)
+                    .or_else(|_| fs::copy(from, &part).and_then(|_| File::open(&part)?.sync_all()))
                     .with_context(|| format!("writing {}", part.display()))?;
             }
             for (_, to) in &files {
-                std::fs::rename(part_of(to), to).with_context(|| format!("writing {}", to.display()))?;
+                fs::rename(part_of(to), to).with_context(|| format!("writing {}", to.display()))?;
             }
             manifest.write(&folder.join("manifest.json"))?;
             File::open(&folder)?.sync_all().with_context(|| format!("writing {}", folder.display()))?;

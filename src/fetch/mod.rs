@@ -42,7 +42,7 @@ mod remedy;
 mod rpm;
 mod store;
 
-pub use boot_set::{BootSet, Request, VerifiedFile, obtain};
+pub use boot_set::{BootSet, Request, VerifiedFile, hold, obtain};
 pub use client::{Client, Outgoing, Unanswered, client};
 pub use debian::{
     Index, Stable, Standing, Suites, SuitesRequest, kernel_version, newest_stable, resolve as debs, suite_files,

@@ -33,6 +33,8 @@ pub struct Supply {
 /// Brings it. `say` is given one line at a time for the operator: what was done, and what nobody vouches for.
 pub async fn bring(plan: &Plan, client: &fetch::Client, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Supply> {
     let (release, folder, now) = (&plan.release, plan.prefix.join("boot"), Timestamp::now());
+    // The boot files, which come last, hold it from then on.
+    let _held = fetch::hold(&folder, release.uid(), say).await?;
     let keyring = fetch::keyring(&release.distro, &plan.extra_keys)?;
     let snapshots = take_snapshots(plan, &folder, client, now, say).await.map_err(fetch::with_remedy)?;
     let (offline, boot) = (plan.offline, folder.as_path());

@@ -9,7 +9,10 @@ use std::{
 
 use assert_cmd::cargo::CommandCargoExt;
 use jiff::Timestamp;
-use provisioner::{fetch::kept_sets, model::Sha256Digest};
+use provisioner::{
+    fetch::{hold, kept_sets},
+    model::Sha256Digest,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -172,11 +175,11 @@ fn prune_removes_what_it_is_asked_to() {
     assert!(!prefix.path().join("mirror/.meta/debian").exists(), "no empty folders");
 }
 
-#[test]
-fn a_boot_set_that_is_served_stays() {
+#[tokio::test]
+async fn a_boot_set_that_is_brought_or_served_stays() {
     let prefix = made();
-    let used = File::open(prefix.path().join("boot").join(UID)).expect("a folder");
-    used.lock_shared().expect("locked");
+    let used = hold(&prefix.path().join("boot"), UID, &|line| panic!("nobody else is there: {line}")).await;
+    assert!(used.as_ref().is_ok_and(Option::is_some), "{used:?}");
     let ran = cache(prefix.path(), &["prune", "--everything"]);
     assert!(ran.out.contains(&format!("boot/{UID}: it is in use")), "{}", ran.out);
     drop(used);
