@@ -33,7 +33,7 @@ use crate::{
         openpgp::Signed,
         store::{Store, blocking},
     },
-    model::Sha256Digest,
+    model::{Hinted, Sha256Digest},
 };
 
 /// The newest stable release, by the archive's own word. Not its point release: a mirror that keeps each path on its own may
@@ -116,7 +116,7 @@ impl<'a> DebianArchive<'a> {
         };
         let (release, signed) = match self.suites.text(&self.release.archive().id, codename, self.now) {
             Some(taken) => taken,
-            None => asked.signed().await?,
+            None => asked.signed().await.map_err(|error| not_there(self.release, codename, error))?,
         };
         let is_comparable = |known: &&Stamp| self.keyring.are_of_one_archive(&known.signer, &signed.signer);
         let known = self.known.get(codename).filter(is_comparable);
@@ -242,6 +242,17 @@ impl<'a> DebianArchive<'a> {
         }
         Ok(None)
     }
+}
+
+/// Says why a suite is asked for that the operator did not name.
+fn not_there(release: &Release, codename: &str, error: anyhow::Error) -> anyhow::Error {
+    let is_gone = matches!(error.downcast_ref(), Some(DownloadError::Gone { .. }));
+    if !is_gone || codename == release.codename {
+        return error;
+    }
+    let what = format!("the boot loaders of every release of {} come from {codename}", release.distro.name);
+    error
+        .context(Hinted::new(what, format!("the mirror needs main of {codename}, too; or take another one (--mirror)")))
 }
 
 fn signed(index: Expected) -> Listing {

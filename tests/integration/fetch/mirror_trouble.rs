@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use archive::{Asked, Fault};
+use provisioner::distro::Catalogue;
 
 fn requests(asked: &[Asked], path: &str) -> Vec<Option<String>> {
     asked.iter().filter(|asked| asked.path == path).map(|asked| asked.range.clone()).collect()
@@ -129,6 +130,23 @@ async fn a_silent_mirror_is_given_up_and_continued() -> anyhow::Result<()> {
     let asked = requests(&world.server().asked(), INITRD_GZ);
     assert_eq!(asked.len(), 2);
     assert!(asked[1].is_some(), "{asked:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_of_one_older_release_is_told_what_else_it_needs() -> anyhow::Result<()> {
+    let older = MiniArchive { suite: "oldstable".into(), ..MiniArchive::new("bookworm", "12.15") };
+    let mut world = World::new(&older.image("netboot/debian-installer/amd64/linux", KERNEL))?;
+    let distro = Catalogue::embedded().distro("debian")?;
+    let data = distro.release("12").context("a release")?.clone();
+    let url = world.server().url().parse()?;
+    let mirrors = ["debian", "debian-security"].map(|id| Mirror::new(id, &url));
+    world.release = Release::new(distro, &data, "minimal", Arch::X86_64, mirrors.into())?;
+    let error = world.obtain().await.expect_err("no loaders");
+    let hint = error.downcast_ref::<provisioner::model::Hinted>().context("a hint")?;
+    assert_eq!(hint.what, "the boot loaders of every release of Debian come from trixie");
+    assert!(hint.hint.starts_with("the mirror needs main of trixie, too"), "{}", hint.hint);
+    assert!(format!("{error:#}").contains(&format!("{} has no suite trixie", world.mirror())), "{error:#}");
     Ok(())
 }
 
