@@ -15,8 +15,12 @@ use super::{
     repomd,
 };
 use crate::{
-    distro::address::{below, join, root, shown},
-    fetch::{Client, digest::Expected, download},
+    distro::address::{below, join, root},
+    fetch::{
+        Client,
+        digest::Expected,
+        download::{self, DownloadError},
+    },
 };
 
 /// How long a server may take to answer a question about one small file.
@@ -37,12 +41,13 @@ pub fn repomd_of(repo: &str) -> String {
 /// A small file, in memory, within a time.
 ///
 /// # Errors
-/// When it cannot be had, in one sentence with its address.
-pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> anyhow::Result<Vec<u8>> {
-    match timeout(patience, download::read(client, url, limit)).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => anyhow::bail!("{} did not answer within {} seconds", shown(url), patience.as_secs()),
-    }
+/// When it cannot be had, in one sentence with its address. Silence is [`DownloadError::Unreachable`]: our patience is shorter than
+/// that of the client, so that it is the only word of a server that hangs.
+pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> Result<Vec<u8>, DownloadError> {
+    timeout(patience, download::read(client, url, limit)).await.unwrap_or_else(|_| {
+        let source = anyhow::anyhow!("it did not answer within {} seconds", patience.as_secs());
+        Err(DownloadError::Unreachable { url: url.clone(), source })
+    })
 }
 
 /// What the mirror manager says of a repository.
@@ -104,7 +109,7 @@ async fn has<'a>(client: &Client, mirror: &'a Url, repo: &str, expected: Expecte
             None
         }
         Err(error) => {
-            tracing::debug!("{error:#}");
+            tracing::debug!("{:#}", anyhow::Error::from(error));
             None
         }
     }

@@ -115,9 +115,13 @@ impl World {
     }
 
     async fn take(&self, repo: &Repo, mirrors: &[&str], offline: bool) -> anyhow::Result<Snapshot> {
+        self.take_from(repo, &self.mirror(mirrors)?, offline).await
+    }
+
+    async fn take_from(&self, repo: &Repo, mirror: &Mirror, offline: bool) -> anyhow::Result<Snapshot> {
         let request = SnapshotRequest {
             repo,
-            mirror: &self.mirror(mirrors)?,
+            mirror,
             master: &self.distro.archive.mirror,
             folder: &self.folder.path().join("repos"),
             client: &self.client,

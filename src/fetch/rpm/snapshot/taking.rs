@@ -130,7 +130,7 @@ impl<'a> Taking<'a> {
                 Some(Right { current, earlier: Vec::new(), voucher, source, found: Some((url, bytes)) })
             }
             Err(error) => {
-                tracing::warn!("{error:#}");
+                tracing::warn!("{:#}", anyhow::Error::from(error));
                 None
             }
         }
@@ -141,7 +141,7 @@ impl<'a> Taking<'a> {
         let directory = &self.request.mirror.url;
         let url = below(directory, &repomd_of(&self.request.repo.path));
         let bytes = ask(self.request.client, &url, repomd::LIMIT, PATIENCE).await;
-        let bytes = bytes.inspect_err(|error| tracing::warn!("{error:#}")).ok()?;
+        let bytes = bytes.map_err(anyhow::Error::from).inspect_err(|error| tracing::warn!("{error:#}")).ok()?;
         let (current, source) = (seen(&bytes), shown(&url));
         let voucher = Voucher::Directory(directory.clone());
         Some(Right { current, earlier: Vec::new(), voucher, source, found: Some((url, bytes)) })
@@ -175,7 +175,7 @@ impl<'a> Taking<'a> {
                     older = older.or(Some((bytes, url)))
                 }
                 Ok(bytes) => trouble = trouble.or(Some(altered(url, &current, &bytes, &source))),
-                Err(error) => trouble = trouble.or(Some(error)),
+                Err(error) => trouble = trouble.or(Some(error.into())),
             }
         }
         match (older, trouble) {

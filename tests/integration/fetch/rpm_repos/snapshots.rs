@@ -1,5 +1,7 @@
 //! States of a repository: whole, kept, and refused at every link that is altered.
 
+use std::net::TcpListener;
+
 use super::*;
 
 fn repomd(snapshot: &Snapshot) -> &Path {
@@ -74,6 +76,27 @@ async fn what_was_taken_is_taken_again_without_fetching_and_without_the_network(
     flip(repomd(&kept))?;
     let error = world.failure(&["one"]).await?;
     assert!(error.ends_with("cannot be fetched: it answered 403 Forbidden"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_that_hangs_is_no_reason_to_stop_while_a_state_is_kept() -> anyhow::Result<()> {
+    let world = World::new()?;
+    world.snapshot(&["one"]).await?;
+    let newer = repository(&world.root().join("master").join(MAIN), &[GRUB]);
+    world.names(&[&newer.repomd], &["one"]);
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let mirror = Mirror::new("testora", &format!("http://{}/pub", silent.local_addr()?).parse()?);
+    // From now on time passes only while everybody waits; who is about to be asked is not waited for.
+    let asked = tokio::task::spawn_blocking(move || silent.accept());
+    tokio::time::pause();
+    let snapshot = world.take_from(&world.repo()?, &mirror, false).await?;
+    assert_eq!(snapshot.packages().len(), 3);
+    asked.await??;
+    let said = world.said().join("\n");
+    let end =
+        format!("{}/{MAIN}/repodata/repomd.xml cannot be fetched: it did not answer within 10 seconds", mirror.url);
+    assert!(said.starts_with("using the state of testora of 2026-11-20: ") && said.ends_with(&end), "{said}");
     Ok(())
 }
 
