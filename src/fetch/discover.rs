@@ -14,6 +14,7 @@ use crate::{
 
 mod debian;
 mod directory;
+mod memory;
 mod rpm;
 
 /// What is to be found out.

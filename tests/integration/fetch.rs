@@ -24,6 +24,7 @@ mod real_archive;
 mod rpm_boot;
 mod rpm_repos;
 mod signatures;
+mod stable;
 mod tampering;
 
 use archive::{Deb, FaultyServer, MiniArchive, NOW, TestKey};

@@ -3,16 +3,29 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Question, Sources, chosen, directory};
+use super::{Question, Sources, chosen, directory, memory::Memory};
 use crate::{
     distro::{Distro, Mirror, ReleaseData, address},
-    fetch::{Client, Keyring, newest_stable},
+    fetch::{Client, Keyring, Stable, digest, newest_stable, openpgp::day},
 };
 
 /// How long a mirror may take to answer a question about one small file.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was stable when it was asked for, as it is kept for the next time.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    /// The mirror that the operator had named, or the distribution's own.
+    mirror: String,
+    /// When it was asked.
+    learnt: Timestamp,
+    version: String,
+    codename: String,
+}
 
 pub(super) async fn discover(question: &Question<'_>, keyring: &Keyring, client: &Client) -> anyhow::Result<Sources> {
     let mut notes = Vec::new();
@@ -73,6 +86,8 @@ async fn directory_release(
     directory::debian_release(question, directory, client).await
 }
 
+/// The newest stable release by the archive's own word: of today, else of last time, else as it is known without asking. A
+/// mirror may have an older one than others: who named it gets that one offline too.
 async fn stable_release(
     question: &Question<'_>,
     mirror: &Url,
@@ -80,23 +95,38 @@ async fn stable_release(
     client: &Client,
     notes: &mut Vec<String>,
 ) -> ReleaseData {
-    let known = question.distro.releases.first().expect("a distribution has a release").clone();
-    if question.offline {
-        return known;
-    }
-    match newest_stable(question.distro, mirror, keyring, client, question.now).await {
-        Ok(stable) => ReleaseData { version: stable.version, codename: stable.codename, ..ReleaseData::default() },
-        Err(error) => {
-            tracing::warn!("asking {} for the newest stable release: {error:#}", address::shown(mirror));
-            notes.push(format!(
-                "{} cannot say what is stable today: taking {} {}",
-                address::shown(mirror),
-                question.distro.name,
-                known.version
-            ));
-            known
+    let distro = question.distro;
+    let asked = address::shown(&address::root(question.mirror.as_ref().unwrap_or(&distro.archive.mirror)));
+    // Each mirror has a file of its own, so that runs at the same time do not undo what the other one learnt.
+    let kept = Memory::of(question, &digest::of_bytes(asked.as_bytes()).to_string()[..16]);
+    let release = |version, codename| ReleaseData { version, codename, ..ReleaseData::default() };
+    let why = match question.offline {
+        true => "--offline".to_owned(),
+        false => match newest_stable(distro, mirror, keyring, client, question.now).await {
+            Ok(Stable { version, codename }) => {
+                let answer = Answer { mirror: asked, learnt: question.now, version, codename };
+                kept.keep(&answer);
+                return release(answer.version, answer.codename);
+            }
+            Err(error) => {
+                let mirror = address::shown(mirror);
+                tracing::warn!("asking {mirror} for the newest stable release: {error:#}");
+                format!("{mirror} cannot say what is stable today")
+            }
+        },
+    };
+    let (release, since) = match kept.recall().filter(|kept: &Answer| kept.mirror == asked) {
+        Some(kept) => {
+            let since = format!("the stable one when it was asked on {}", day(&kept.learnt));
+            (release(kept.version, kept.codename), since)
         }
-    }
+        None => {
+            let known = distro.releases.first().expect("a distribution has a release");
+            (known.clone(), "the newest one that is known without asking".to_owned())
+        }
+    };
+    notes.push(format!("{why}: taking {} {}, {since}", distro.name, release.version));
+    release
 }
 
 /// Whether a mirror has a file. One look, no retries: another mirror is tried next.

@@ -1,18 +1,14 @@
 //! Fedora and its family: the distributor's own list says which releases there are, its mirror manager who has them.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use url::Url;
 
-use super::{Question, Sources, chosen, directory};
+use super::{Question, Sources, chosen, directory, memory::Memory};
 use crate::{
     distro::{
-        Disc, Distro, Mirror, Release, ReleaseData, RpmData,
+        Disc, Mirror, Release, ReleaseData, RpmData,
         address::{is_local, shown},
     },
     fetch::{
@@ -23,7 +19,6 @@ use crate::{
             releases::{self, ImageName, LABEL, Listing, VERSION, choose},
         },
     },
-    publish::{READABLE, replace},
 };
 
 pub(super) async fn discover(question: &Question<'_>, rpm: &RpmData, client: &Client) -> anyhow::Result<Sources> {
@@ -81,7 +76,7 @@ async fn release(
 ) -> anyhow::Result<ReleaseData> {
     let (distro, asked) = (question.distro, question.version);
     let Some(url) = &rpm.releases else { return choose(distro, asked, None, false) };
-    let kept = kept_at(question);
+    let kept = Memory::of(question, &question.arch.to_string());
     let fresh = match question.offline {
         true => Err("--offline".to_owned()),
         false => listing(question, rpm, url, client).await.map_err(|error| {
@@ -91,10 +86,10 @@ async fn release(
     };
     let (listing, why) = match fresh {
         Ok(listing) => {
-            keep(&kept, &listing).unwrap_or_else(|error| tracing::warn!("writing {}: {error}", kept.display()));
+            kept.keep(&listing);
             (Some(listing), None)
         }
-        Err(why) => (read(&kept), Some(why)),
+        Err(why) => (kept.recall().filter(|kept: &Listing| !kept.releases.is_empty()), Some(why)),
     };
     let release = choose(distro, asked, listing.as_ref(), why.is_none())?;
     let named = format!("{} {}", distro.name, release.version);
@@ -157,22 +152,4 @@ async fn pin(
     let master = std::mem::replace(&mut mirror.url, pinned);
     mirror.alternates = good.chain([master]).filter(|other| *other != mirror.url).collect();
     Ok(())
-}
-
-/// Where the list is kept for the next time.
-fn kept_at(question: &Question<'_>) -> PathBuf {
-    let Distro { id, .. } = question.distro.as_ref();
-    question.prefix.join("releases").join(format!("{id}-{}.json", question.arch))
-}
-
-/// The list of last time; none is as good as one that is damaged.
-fn read(path: &Path) -> Option<Listing> {
-    let bytes = std::fs::read(path).ok()?;
-    let damaged = |error: &_| tracing::warn!("{} is damaged and ignored: {error}", path.display());
-    serde_json::from_slice(&bytes).inspect_err(damaged).ok().filter(|listing: &Listing| !listing.releases.is_empty())
-}
-
-fn keep(path: &Path, listing: &Listing) -> io::Result<()> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    replace(path, READABLE, &serde_json::to_vec_pretty(listing)?)
 }

@@ -41,8 +41,8 @@ pub fn repomd_of(repo: &str) -> String {
 /// A small file, in memory, within a time.
 ///
 /// # Errors
-/// When it cannot be had, in one sentence with its address. Silence is [`DownloadError::Unreachable`]: our patience is shorter than
-/// that of the client, so that it is the only word of a server that hangs.
+/// When it cannot be had. A server that is silent is [`DownloadError::Unreachable`], as one that refuses the connection: the
+/// client's own patience is longer, and would never have its say.
 pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> Result<Vec<u8>, DownloadError> {
     timeout(patience, download::read(client, url, limit)).await.unwrap_or_else(|_| {
         let source = anyhow::anyhow!("it did not answer within {} seconds", patience.as_secs());
