@@ -26,7 +26,7 @@ use crate::{
 
 mod taking;
 
-use taking::Taking;
+use taking::{Behind, Taking};
 
 /// What is to be taken, from where.
 pub struct SnapshotRequest<'a> {
@@ -124,10 +124,11 @@ impl State {
 impl Snapshot {
     /// Takes the state that is right today; `say` is given one line at a time.
     ///
-    /// When nobody can say what is right, or nobody has it, the state that was taken last is used again.
+    /// When nobody can say what is right, or nobody has it, the state that was taken last is used again. So it is when mirrors
+    /// have another one than the right one, if it was vouched for: then they lag behind, as a rule.
     ///
     /// # Errors
-    /// Whatever does not verify; servers that cannot be reached (or `offline`) when none was taken before.
+    /// Whatever does not verify; servers that cannot be reached or lag behind (or `offline`) when none was taken before.
     pub async fn take(request: &SnapshotRequest<'_>, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let taking = Taking::new(request, say).await?;
         let id = &request.repo.id;
@@ -139,16 +140,24 @@ impl Snapshot {
         }
         let error = match taking.fresh().await {
             Ok(snapshot) => return Ok(snapshot),
-            Err(error) => error.context(format!("taking the state of the repository {id}")),
+            Err(error) => error,
         };
+        let what = format!("taking the state of the repository {id}");
         let passing =
             matches!(error.downcast_ref(), Some(DownloadError::Unreachable { .. } | DownloadError::Gone { .. }));
+        let behind = error.is::<Behind>();
         match taking.kept().await {
-            Ok(Some(snapshot)) if passing => {
-                say(&format!("using the state of {id} of {}: {error:#}", day(&snapshot.0.state.taken)));
-                Ok(snapshot)
+            Ok(Some(kept)) if passing || (behind && kept.vouched().is_trusted()) => {
+                let why = if behind { "the mirror is behind, or altered: " } else { "" };
+                say(&format!("using the state of {id} of {}: {why}{what}: {error:#}", day(&kept.taken())));
+                Ok(kept)
             }
-            _ => Err(error),
+            _ if behind => {
+                let hint =
+                    "most likely the mirror is behind: wait until it is synchronized, or take another one (--mirror)";
+                Err(error.context(Hinted::new(what, hint)))
+            }
+            _ => Err(error.context(what)),
         }
     }
 

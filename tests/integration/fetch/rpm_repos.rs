@@ -135,6 +135,13 @@ impl World {
         self.take(&self.repo()?, mirrors, false).await
     }
 
+    /// Makes the state that is kept one that came over https: these servers have no certificate.
+    fn as_over_https(&self) -> anyhow::Result<()> {
+        let state = self.folder.path().join("repos/testora/state.json");
+        let trusted = std::fs::read_to_string(&state)?.replace("\"nobody\"", "\"metalink\"");
+        Ok(std::fs::write(&state, trusted)?)
+    }
+
     /// The error of [`World::snapshot`], as a user reads it.
     async fn failure(&self, mirrors: &[&str]) -> anyhow::Result<String> {
         let error = self.snapshot(mirrors).await.err().context("it must be refused")?;

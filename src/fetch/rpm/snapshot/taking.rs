@@ -45,6 +45,12 @@ struct Right {
     found: Option<(Url, Vec<u8>)>,
 }
 
+/// A mirror has another `repomd.xml` than the right one: of yesterday, as a rule. Only the master's state of this moment is known
+/// to be right where there is no metalink, and mirrors follow it once or twice a day.
+#[derive(Debug, thiserror::Error)]
+#[error("comparing repomd.xml with what {0} says")]
+pub(super) struct Behind(String);
+
 /// A snapshot being taken.
 pub(super) struct Taking<'a> {
     request: &'a SnapshotRequest<'a>,
@@ -174,7 +180,7 @@ impl<'a> Taking<'a> {
                 Ok(bytes) if earlier.iter().any(|known| is(known, seen(&bytes))) => {
                     older = older.or(Some((bytes, url)))
                 }
-                Ok(bytes) => trouble = trouble.or(Some(altered(url, &current, &bytes, &source))),
+                Ok(bytes) => trouble = trouble.or(Some(behind(url, &current, &bytes, &source))),
                 Err(error) => trouble = trouble.or(Some(error.into())),
             }
         }
@@ -270,8 +276,8 @@ fn primary_of(listed: &[Listed]) -> anyhow::Result<&Listed> {
     primary.context("repomd.xml lists no packages (primary) with a SHA-256 digest")
 }
 
-fn altered(url: Url, current: &Expected, bytes: &[u8], source: &str) -> anyhow::Error {
+fn behind(url: Url, current: &Expected, bytes: &[u8], source: &str) -> anyhow::Error {
     let (expected, actual) = (current.sha256, seen(bytes).sha256);
     let error = DownloadError::Altered { url: Box::new(url), expected, actual };
-    anyhow::Error::from(error).context(format!("comparing repomd.xml with what {source} says"))
+    anyhow::Error::from(error).context(Behind(source.to_owned()))
 }

@@ -182,12 +182,48 @@ async fn without_a_metalink_the_master_says_what_is_right_and_without_it_nobody(
 }
 
 #[tokio::test]
+async fn a_mirror_that_is_behind_its_master_is_given_time_where_a_state_was_vouched_for() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let repo = Repo { metalink: None, ..world.repo()? };
+    let newer = repository(&world.root().join("master").join(MAIN), &[GRUB]);
+    let [master, one] = ["master", "one"].map(|name| world.url(&format!("{name}/{MAIN}/repodata/repomd.xml")));
+    let taking = format!(
+        "taking the state of the repository testora: comparing repomd.xml with what {master} says: {one} is not the \
+         file that is listed: its SHA-256 is {} instead of {}",
+        world.main.repomd.1, newer.repomd.1
+    );
+    let refused = async || {
+        let error = world.take(&repo, &["one"], false).await.err().context("nobody vouches for what it has")?;
+        assert_eq!(format!("{error:#}"), taking);
+        let hint = &error.downcast_ref::<Hinted>().context("a hint")?.hint;
+        assert!(hint.contains("behind: wait until") && hint.contains("--mirror"), "{hint}");
+        anyhow::Ok(())
+    };
+    refused().await?;
+
+    // Yesterday it had what the master had.
+    repository(&world.root().join("master").join(MAIN), &[OLD_SHIM, SHIM, GRUB]);
+    world.take(&repo, &["one"], false).await?;
+    repository(&world.root().join("master").join(MAIN), &[GRUB]);
+    refused().await?;
+    world.as_over_https()?;
+    assert_eq!(world.take(&repo, &["one"], false).await?.packages().len(), 3);
+    let said = format!("using the state of testora of 2026-11-20: the mirror is behind, or altered: {taking}");
+    assert_eq!(world.said(), [said]);
+    // Whatever else it has is not taken instead.
+    assert_eq!(world.take(&repo, &["stale"], false).await?.packages().len(), 3);
+
+    // And then it has the new one.
+    repository(&world.root().join("one").join(MAIN), &[GRUB]);
+    assert_eq!(world.take(&repo, &["one"], false).await?.packages().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_state_that_was_vouched_for_is_not_given_up_for_one_that_is_not() -> anyhow::Result<()> {
     let world = World::new()?;
     world.snapshot(&["one"]).await?;
-    let state = world.folder.path().join("repos/testora/state.json");
-    let trusted = std::fs::read_to_string(&state)?.replace("\"nobody\"", "\"metalink\"");
-    std::fs::write(&state, trusted)?;
+    world.as_over_https()?;
     for path in ["/metalink/testora-44-x86_64".to_owned(), format!("/master/{MAIN}/repodata/repomd.xml")] {
         world.server.always(&path, Fault::Status(403));
     }
