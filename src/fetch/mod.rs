@@ -19,7 +19,8 @@
 //!
 //! A file reaches its final name in `<prefix>/boot/<uid>/` by rename, after the verdict, together with its whole set. What
 //! vouched for it stands in `manifest.json` beside it; every later start hashes it again. A source that is absent (404) gives
-//! way to the next one; a source that does not verify is an error, never a reason to try another.
+//! way to the next one; a source that does not verify is an error, never a reason to try another. Of one source several mirrors
+//! may be asked, also when one serves other bytes: what they have to be stays the same.
 //!
 //! Everything is written as the user who runs the process; under sudo that is whoever called it ([`crate::sudo`]).
 

@@ -189,7 +189,8 @@ impl Refresh<'_> {
         Ok(Some(entries))
     }
 
-    /// A file whose digest is known, from the first mirror that delivers it; `None` when none of them has it.
+    /// A file whose digest is known, from the first mirror that delivers it; `None` when none of them has it. One that serves other
+    /// bytes is named to the operator, and the next one asked: the digest judges whatever comes.
     async fn bring(self, located: &Located, expected: Expected) -> anyhow::Result<Option<PathBuf>> {
         let (name, say) = (&located.name, self.say);
         if !self.store.holds(expected.sha256).await {
@@ -206,16 +207,20 @@ impl Refresh<'_> {
                 say(&format!("fetching {name}: {}{total}", Bytes(have)));
             }
         };
-        let mut failure = None;
-        for url in &located.urls {
+        let (mut failures, mut urls) = (Vec::new(), located.urls.iter().peekable());
+        while let Some(url) = urls.next() {
             match self.store.fetch(self.client, url.clone(), expected, &mut progress).await {
                 Ok(path) => return Ok(Some(path)),
-                Err(DownloadError::Gone { .. }) => {}
-                Err(error @ DownloadError::Unreachable { .. }) => drop(failure.get_or_insert(error)),
-                Err(error) => return Err(error.into()),
+                Err(error @ DownloadError::Disk { .. }) => return Err(error.into()),
+                Err(error) => {
+                    if is_wrong(&error) && urls.peek().is_some() {
+                        say(&format!("{error}: asking another mirror"));
+                    }
+                    failures.push(error);
+                }
             }
         }
-        failure.map_or(Ok(None), |error| Err(error.into()))
+        verdict(name, failures).map_or(Ok(None), Err)
     }
 
     /// A file that nothing lists, for whose address the certificate of the server has to do.
@@ -228,6 +233,24 @@ impl Refresh<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Why no mirror delivers a file; `None` when it is nowhere.
+fn verdict(name: &str, mut failures: Vec<DownloadError>) -> Option<anyhow::Error> {
+    // What is served altered is worse than what is not served: a complete cache is no remedy for it.
+    let unreachable = |error: &DownloadError| matches!(error, DownloadError::Unreachable { .. });
+    let first = failures.iter().position(is_wrong).or_else(|| failures.iter().position(unreachable))?;
+    let first = anyhow::Error::from(failures.remove(first));
+    if failures.is_empty() {
+        return Some(first);
+    }
+    let others: Vec<_> = failures.into_iter().map(|error| format!("{:#}", anyhow::Error::from(error))).collect();
+    Some(first.context(format!("no mirror delivers {name} ({})", others.join("; "))))
+}
+
+/// Whether a mirror serves another file than the one that is listed.
+fn is_wrong(error: &DownloadError) -> bool {
+    matches!(error, DownloadError::WrongSize { .. } | DownloadError::Altered { .. })
 }
 
 impl Fresh {

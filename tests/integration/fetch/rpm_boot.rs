@@ -98,6 +98,10 @@ impl TreeWorld {
         format!("{error:#}")
     }
 
+    fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().expect("one thread"))
+    }
+
     fn signed_by(&self) -> String {
         format!("Fedora 44, signed by {}", self.key.fingerprint())
     }

@@ -82,11 +82,27 @@ async fn an_altered_or_truncated_image_is_refused() -> anyhow::Result<()> {
         (|bytes| bytes.push(0), format!("it has {} bytes instead of {size}", size + 1)),
     ];
     for (change, expected) in changes {
-        let Some(world) = TreeWorld::new()? else { return Ok(()) };
+        let Some(mut world) = TreeWorld::new()? else { return Ok(()) };
         alter(&world.file("mirror", &image), change)?;
-        let url = format!("{}/{image}", world.mirror().url());
+        let other = FaultyServer::start(&world.folder.path().join("mirror"));
+        world.release.mirrors[0].alternates = vec![other.url().parse()?];
+        world.own().always(&format!("/{image}"), Fault::Status(404));
+        let [url, other] = [world.mirror().url(), other.url()].map(|server| format!("{server}/{image}"));
+        let wrong = |url: &str| format!("{url} is not the file that is listed: {expected}");
         let error = world.failure().await;
-        assert!(error.starts_with(&format!("{url} is not the file that is listed: {expected}")), "{error}");
+        let gone = format!("; {}/{image} is not there (HTTP 404 Not Found)): ", world.own().url());
+        let [named, rest] = [format!("no mirror delivers {ISO} ({}", wrong(&other)), gone + &wrong(&url)];
+        assert!(error.starts_with(&named) && error.contains(&rest), "{error}");
+
+        // The next one has it as it should be.
+        world.own().heal();
+        world.said();
+        is_complete(&world.obtain().await?)?;
+        let said = world.said();
+        assert!(
+            said.iter().any(|line| line.starts_with(&wrong(&url)) && line.ends_with(": asking another mirror")),
+            "{said:?}"
+        );
     }
     Ok(())
 }
