@@ -109,18 +109,30 @@ async fn an_altered_or_truncated_image_is_refused() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_mirror_whose_tree_is_another_one_is_refused() -> anyhow::Result<()> {
-    let Some(world) = TreeWorld::new()? else { return Ok(()) };
+    let Some(mut world) = TreeWorld::new()? else { return Ok(()) };
     let (says, signed) = (sha256(b"another"), sha256(install_tree::iso().context("it was made")?));
     std::fs::write(world.file("mirror", &format!("{TREE}/.treeinfo")), install_tree::treeinfo(&says))?;
+    let url = format!("{}/{TREE}/.treeinfo", world.mirror().url());
     assert_eq!(
         world.failure().await,
         format!(
-            "{}/{TREE}/.treeinfo has {says} as the SHA-256 of images/boot.iso, but {}/{LIST}, which is signed, has \
-             {signed} as that of {ISO}",
-            world.mirror().url(),
+            "{url} has {says} as the SHA-256 of images/boot.iso, but {}/{LIST}, which is signed, has {signed} as that of \
+             {ISO}",
             world.own().url()
         )
     );
+    // Others stand in for one that was not the operator's choice.
+    let (own, treeinfo) = (world.own().url(), in_tree(".treeinfo"));
+    for (fault, expected) in [(None, signed.as_str()), (Some(Fault::Status(403)), "it answered 403 Forbidden")] {
+        world.release.mirrors[0].alternates = vec![own.parse()?];
+        fault.into_iter().for_each(|fault| world.mirror().always(&treeinfo, fault));
+        is_complete(&world.obtain().await?)?;
+        let said = world.said();
+        assert!(said.iter().any(|line| line.starts_with(&url) && line.contains(expected)), "{said:?}");
+        std::fs::remove_dir_all(world.cache())?;
+    }
+    world.release.mirrors[0].alternates.clear();
+    world.mirror().heal();
     // A tree without the file, or with something else in its place, says nothing.
     std::fs::write(world.file("mirror", &format!("{TREE}/.treeinfo")), "<html>not here</html>")?;
     world.obtain().await?;
