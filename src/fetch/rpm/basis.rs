@@ -3,7 +3,12 @@
 use anyhow::{Context, ensure};
 use url::Url;
 
-use super::{checksum, tree::InstallTree, treeinfo::Treeinfo};
+use super::{
+    checksum,
+    mirrors::{PATIENCE, ask},
+    tree::InstallTree,
+    treeinfo::Treeinfo,
+};
 use crate::{
     distro::{
         Checksum,
@@ -12,7 +17,7 @@ use crate::{
     fetch::{
         archive::{Listing, Outdated},
         digest::{self, Expected},
-        download::{self, DownloadError},
+        download::DownloadError,
         level::Level,
         openpgp::Signed,
     },
@@ -135,11 +140,11 @@ impl InstallTree<'_> {
         list: &Checksum,
     ) -> Result<(Url, Result<Signed, crate::fetch::SignatureError>), DownloadError> {
         let url = below(root, &list.file);
-        let text = download::read(self.client, &url, LIST_LIMIT).await?;
+        let text = ask(self.client, &url, LIST_LIMIT, PATIENCE).await?;
         let signed = match &list.signature {
             None => self.keyring.verify_cleartext(&text, self.now),
             Some(signature) => {
-                let signature = download::read(self.client, &below(root, signature), LIST_LIMIT).await?;
+                let signature = ask(self.client, &below(root, signature), LIST_LIMIT, PATIENCE).await?;
                 self.keyring.verify_detached(&text, &signature, self.now)
             }
         };
@@ -170,7 +175,7 @@ impl InstallTree<'_> {
     /// The installer will read the mirror's tree; if that is not the one of the image, it will not fit the kernel.
     async fn compare_treeinfo(&self, iso: Expected, name: &str, list: &Url) -> anyhow::Result<()> {
         let url = self.in_tree(&self.release.archive().url, ".treeinfo");
-        let treeinfo = match download::read(self.client, &url, LIST_LIMIT).await {
+        let treeinfo = match ask(self.client, &url, LIST_LIMIT, PATIENCE).await {
             Ok(bytes) => Treeinfo::parse(&String::from_utf8_lossy(&bytes)),
             Err(DownloadError::Gone { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -187,7 +192,7 @@ impl InstallTree<'_> {
 
     async fn listed(&self) -> anyhow::Result<Basis> {
         let url = self.in_tree(self.master(), ".treeinfo");
-        let bytes = download::read(self.client, &url, LIST_LIMIT).await?;
+        let bytes = ask(self.client, &url, LIST_LIMIT, PATIENCE).await?;
         let treeinfo = Treeinfo::parse(&String::from_utf8_lossy(&bytes));
         ensure!(!treeinfo.is_empty(), "{} lists no file with a SHA-256 digest", shown(&url));
         let listing = Listing { index_sha256: digest::of_bytes(&bytes), level: Level::of_server(&url) };

@@ -1,5 +1,9 @@
 //! The cache of boot files, filled from a miniature install tree: the distributor's own server, and a mirror.
 
+use std::{net::TcpListener, time::Duration};
+
+use tokio::time::Instant;
+
 use super::*;
 use archive::{Fault, SIGNED, sha256};
 use provisioner::{
@@ -188,6 +192,23 @@ async fn a_later_start_fetches_nothing_that_is_large() -> anyhow::Result<()> {
     let set = world.obtain().await?;
     is_complete(&set)?;
     assert_eq!(set.provenance(), "cached, verified on 2026-11-20: mirror cannot be reached");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_that_hangs_is_not_waited_for_long() -> anyhow::Result<()> {
+    let Some(mut world) = TreeWorld::new()? else { return Ok(()) };
+    world.obtain().await?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    world.release.mirrors = vec![Mirror::new("fedora", &format!("http://{}", silent.local_addr()?).parse()?)];
+    // From now on time passes only while everybody waits; who is about to be asked is not waited for.
+    let asked = tokio::task::spawn_blocking(move || silent.accept());
+    tokio::time::pause();
+    let began = Instant::now();
+    let set = world.obtain().await?;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(set.provenance(), "cached, verified on 2026-11-20: mirror cannot be reached");
+    asked.await??;
     Ok(())
 }
 
