@@ -1,7 +1,10 @@
 //! A suite's signed texts: fetched, and judged.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
+use tokio::time::timeout;
 use url::Url;
 
 use super::release_file::ReleaseFile;
@@ -19,6 +22,10 @@ use crate::{
 
 /// Debian's largest `InRelease` has 0.2 MB.
 const LIMIT: usize = 8 << 20;
+
+/// How long a signed text may take. A mirror that takes connections and stays silent would cost several minutes each time, while
+/// a kept state waits to be used.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A suite on a mirror, and who may sign its metadata.
 #[derive(Clone, Copy)]
@@ -43,7 +50,11 @@ impl Suite<'_> {
 
     /// A small file of the suite, as the mirror has it.
     pub async fn get(&self, file: &str) -> Result<Vec<u8>, DownloadError> {
-        download::read(self.client, &self.url(file), LIMIT).await
+        let url = self.url(file);
+        timeout(PATIENCE, download::read(self.client, &url, LIMIT)).await.unwrap_or_else(|_| {
+            let source = anyhow::anyhow!("it did not come within {} seconds", PATIENCE.as_secs());
+            Err(DownloadError::Unreachable { url, source })
+        })
     }
 
     /// What `InRelease` says, or `Release` with `Release.gpg` where an archive has no `InRelease`.
