@@ -26,7 +26,9 @@ use crate::model::{Firmware, Mac};
                   network is ERASED and installed. Try it first with `provisioner rehearse`.\n\
                   A machine whose installation fails is installed at most twice more, until\n\
                   this program is started again.\n\
-                  Every option is an environment variable too: --dns is PROVISIONER_DNS."
+                  All of these options but -v are environment variables too: --dns is\n\
+                  PROVISIONER_DNS, --offline is PROVISIONER_OFFLINE=1. An empty one is not\n\
+                  set. sudo drops them, unless they are set behind it: sudo PROVISIONER_…"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -244,6 +246,20 @@ mod tests {
         let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
         assert!(wide.is_empty(), "too wide: {wide:?}");
         command.get_subcommands_mut().for_each(check_help);
+    }
+
+    #[test]
+    fn every_option_is_a_variable_too_and_a_switch_takes_what_people_write() {
+        for argument in Cli::command().get_arguments() {
+            let Some(long) = argument.get_long() else { continue };
+            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            let expected = format!("PROVISIONER_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(variable, Some(expected).filter(|_| long != "verbose"), "--{long}");
+            if matches!(argument.get_action(), ArgAction::SetTrue) {
+                let mut values = argument.get_value_parser().possible_values().expect("a switch has few values");
+                assert!(values.any(|value| value.matches("1", true)), "--{long}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod console;
 mod fetch;
 mod flags;
 mod local;
+mod parse;
 mod passphrase;
 mod password;
 mod plan;
@@ -16,7 +17,7 @@ mod templates;
 
 use std::{path::Path, process::ExitCode};
 
-use clap::{Parser, error::ErrorKind};
+use clap::error::ErrorKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::{
@@ -30,7 +31,7 @@ const USAGE: u8 = 2;
 
 /// Runs the program. The returned code is 0, or 1 for a failure, or 2 for a mistake in what was asked.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse::parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing to be done about a closed pipe while saying so.

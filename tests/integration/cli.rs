@@ -12,8 +12,13 @@ struct Ran {
 
 /// Runs the program with nothing of this machine's environment that could change what it does.
 fn run(args: &[&str]) -> Ran {
+    run_with(&[], args)
+}
+
+/// The same, with some variables set.
+fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Ran {
     let mut command = Command::cargo_bin("provisioner").expect("the program");
-    command.env_clear().env("HOME", "/nonexistent").args(args);
+    command.env_clear().env("HOME", "/nonexistent").envs(variables.iter().copied()).args(args);
     let output = command.output().expect("a run of the program");
     Ran {
         code: output.status.code().expect("an exit code"),
@@ -119,19 +124,46 @@ fn a_rendered_loader_is_a_script_for_the_firmware_that_was_named() {
 
 #[test]
 fn flags_come_from_the_environment_too_and_the_command_line_wins() {
-    let render = |args: &[&str]| {
-        let mut command = Command::cargo_bin("provisioner").expect("the program");
-        command
-            .env_clear()
-            .env("PROVISIONER_DISTRO", "debian")
-            .env("PROVISIONER_VERSION", "12")
-            .env("PROVISIONER_OFFLINE", "true");
-        let output = command.args(["render", "loader"]).args(args).output().expect("a run of the program");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    };
+    let variables = [("PROVISIONER_DISTRO", "debian"), ("PROVISIONER_VERSION", "12"), ("PROVISIONER_OFFLINE", "true")];
+    let render = |args: &[&str]| run_with(&variables, &[&["render", "loader"], args].concat()).out;
     assert!(render(&[]).contains("debian12-x86_64"));
     assert!(render(&["--version=bookworm"]).contains("debian12-x86_64"));
     assert!(render(&["--version=13"]).contains("debian13-x86_64"));
+}
+
+#[test]
+fn a_switch_in_the_environment_is_on_off_or_refused_and_an_empty_one_is_not_set() {
+    // Nobody could log in with it: whether it is on is seen by what is refused.
+    let on = "--lock-root leaves nobody who could log in";
+    let refused = "invalid value 'perhaps' for '--lock-root'";
+    for (value, code, told) in [
+        ("1", 2, on),
+        ("true", 2, on),
+        ("TRUE", 2, on),
+        ("yes", 2, on),
+        ("on", 2, on),
+        ("0", 0, ""),
+        ("false", 0, ""),
+        ("no", 0, ""),
+        ("off", 0, ""),
+        ("", 0, ""),
+        ("perhaps", 2, refused),
+    ] {
+        let ran = run_with(&[("PROVISIONER_LOCK_ROOT", value)], &["render", "loader", "--offline", "--distro=debian"]);
+        assert_eq!(ran.code, code, "{value:?}: {}", ran.err);
+        assert!(ran.err.contains(told), "{value:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let empty = ["MAC", "IP", "PREFIX", "VERSION", "LUKS", "DNS", "CACHE_SIZE", "LOG_FORMAT", "REFRESH"]
+        .map(|name| format!("PROVISIONER_{name}"));
+    let variables: Vec<_> = empty.iter().map(|name| (name.as_str(), "")).collect();
+    let line = ["render", "loader", "--offline", "--distro=debian"];
+    let (ran, unset) = (run_with(&variables, &line), run(&line));
+    assert_eq!((ran.code, ran.out, ran.err), (0, unset.out, unset.err));
+    assert_eq!(run(&["render", "loader", "--offline", "--distro=debian", "--mac="]).code, 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use ipnet::Ipv4Net;
 use url::Url;
 
@@ -73,6 +73,7 @@ pub struct PlanFlags {
     user: Option<String>,
     /// Give root no password
     #[arg(long, env = "PROVISIONER_LOCK_ROOT", hide_env = true, help_heading = "System")]
+    #[arg(value_parser = BoolishValueParser::new())]
     lock_root: bool,
     /// Its language, and further ones that it can speak [default: en_US.UTF-8]
     #[arg(
@@ -108,6 +109,7 @@ pub struct PlanFlags {
     part: Option<Layout>,
     /// Encrypt the disk; asks for the passphrase, or makes one
     #[arg(long, env = "PROVISIONER_LUKS", hide_env = true, help_heading = "System")]
+    #[arg(value_parser = BoolishValueParser::new())]
     luks: bool,
     /// Encrypt the disk with the passphrase in this file
     #[arg(
@@ -120,6 +122,7 @@ pub struct PlanFlags {
     luks_passphrase_file: Option<PathBuf>,
     /// Encrypt the disk, and let the machine's TPM 2.0 open it
     #[arg(long, env = "PROVISIONER_LUKS_TPM2", hide_env = true, help_heading = "System")]
+    #[arg(value_parser = BoolishValueParser::new())]
     luks_tpm2: bool,
     /// Command that the new machine runs once, on its first start
     #[arg(long, value_name = "CMD", env = "PROVISIONER_HANDOFF_EXEC", hide_env = true, help_heading = "System")]
@@ -199,6 +202,7 @@ pub struct PlanFlags {
     keyring: Vec<PathBuf>,
     /// Use only what the cache holds
     #[arg(long, env = "PROVISIONER_OFFLINE", hide_env = true, help_heading = "Source")]
+    #[arg(value_parser = BoolishValueParser::new())]
     offline: bool,
     /// Cache directory [default: ~/.cache/provisioner]
     #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true, help_heading = "Source")]
