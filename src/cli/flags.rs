@@ -28,7 +28,7 @@ use crate::model::{Firmware, Mac};
                   this program is started again.\n\
                   All of these options but -v are environment variables too: --dns is\n\
                   PROVISIONER_DNS, --offline is PROVISIONER_OFFLINE=1. An empty one is not\n\
-                  set. sudo drops them, unless they are set behind it: sudo PROVISIONER_…"
+                  set, and sudo drops all but those that are set behind it: sudo NAME=..."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -24,8 +24,10 @@ const DEFAULT_DISTRO: &str = "fedora";
 pub enum Link {
     /// The port that targets are plugged into.
     Real,
-    /// One that is made later, or none at all.
+    /// One that is made later.
     Named(&'static str),
+    /// None: nothing is served.
+    None,
 }
 
 /// The distributions and loader scripts: ours, and the operator's own.
@@ -47,8 +49,9 @@ fn look(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
         interface: match link {
             Link::Named(name) => Ok(name.to_owned()),
             Link::Real => choose_interface(settings.interface.as_deref()),
+            Link::None => Ok("none".to_owned()),
         },
-        resolvers: probe::resolvers(),
+        resolvers: (link != Link::None).then(probe::resolvers),
         default_prefix: default_prefix(),
         distro: catalogue.distro(distro),
         password: settings.password_file.as_deref().map(password::read),

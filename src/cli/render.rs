@@ -48,7 +48,7 @@ pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
 
 /// The plan. What is noted on the way to it is none of the output.
 async fn prepared(flags: PlanFlags) -> anyhow::Result<Plan> {
-    let Prepared { plan, notes } = prepare(flags, Link::Named("none")).await?;
+    let Prepared { plan, notes } = prepare(flags, Link::None).await?;
     for note in notes {
         eprintln!("provisioner: {note}");
     }

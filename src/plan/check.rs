@@ -14,8 +14,8 @@ const DEFAULT_HTTP_PORT: u16 = 4280;
 pub struct Local {
     /// The interface to serve on, or why there is none.
     pub interface: Result<String, Hinted>,
-    /// This machine's own name servers, those that targets may reach.
-    pub resolvers: Vec<Ipv4Addr>,
+    /// This machine's own name servers, those that targets may reach; `None` where there are no targets to be told of them.
+    pub resolvers: Option<Vec<Ipv4Addr>>,
     /// Where things are kept when `--prefix` is not given.
     pub default_prefix: PathBuf,
     /// The distribution, or why it is unknown.
@@ -68,7 +68,7 @@ pub struct Draft {
 /// Checks everything that can be checked without a network, and reports all that is wrong at once.
 pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
     let mut problems = Problems(Vec::new());
-    let network = Network::check(&settings, &local.resolvers, &mut problems);
+    let network = Network::check(&settings, local.resolvers.as_deref(), &mut problems);
     if settings.http_port == Some(0) {
         problems.add("--http-port 0 is no port that a loader could be told", "use one from 1 to 65535");
     }

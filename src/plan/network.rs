@@ -11,7 +11,8 @@ pub struct Network {
     pub subnet: Ipv4Net,
     /// Our own address on it; what targets are told is their router, boot and DHCP server.
     pub router: Ipv4Addr,
-    /// Name servers that targets are told (DHCP option 6). Never empty: debian-installer stops and asks without one.
+    /// Name servers that targets are told (DHCP option 6). Never empty where there are targets: debian-installer stops and
+    /// asks without one.
     pub dns: Vec<Ipv4Addr>,
 }
 
@@ -24,8 +25,9 @@ impl Network {
         Ipv4Net::new_assert(self.router, self.subnet.prefix_len())
     }
 
-    /// The network that was asked for. One of `--network` and `--router` is enough: the other follows from it.
-    pub(super) fn check(settings: &Settings, resolvers: &[Ipv4Addr], problems: &mut Problems) -> Self {
+    /// The network that was asked for. One of `--network` and `--router` is enough: the other follows from it. Without
+    /// `resolvers` no machine is told of any.
+    pub(super) fn check(settings: &Settings, resolvers: Option<&[Ipv4Addr]>, problems: &mut Problems) -> Self {
         let subnet = match (settings.network, settings.router) {
             (Some(network), _) => network.trunc(),
             (None, Some(router)) => router.trunc(),
@@ -48,8 +50,8 @@ impl Network {
         if let Some(ip) = settings.ip {
             check_target(ip, subnet, router, problems);
         }
-        let dns = if settings.dns.is_empty() { resolvers.to_vec() } else { settings.dns.clone() };
-        if dns.is_empty() {
+        let dns = if settings.dns.is_empty() { resolvers.unwrap_or_default() } else { &settings.dns }.to_vec();
+        if dns.is_empty() && resolvers.is_some() {
             problems.add(
                 "no name server is known that targets could reach",
                 "name one with --dns, such as --dns 9.9.9.9: debian-installer stops and asks without one",

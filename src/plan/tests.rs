@@ -55,7 +55,7 @@ fn release() -> Release {
 fn local() -> Local {
     Local {
         interface: Ok("enp0s1".into()),
-        resolvers: vec![Ipv4Addr::new(9, 9, 9, 9)],
+        resolvers: Some(vec![Ipv4Addr::new(9, 9, 9, 9)]),
         default_prefix: PathBuf::from("/nonexistent/prefix"),
         distro: Ok(distro()),
         password: None,
@@ -108,7 +108,7 @@ fn one_of_network_and_router_is_enough() {
 fn every_contradiction_is_reported_at_once() {
     let mut local = local();
     local.interface = Err(Hinted::new("there are two wired interfaces", "name one with --interface"));
-    local.resolvers.clear();
+    local.resolvers = Some(Vec::new());
     let settings = Settings {
         router: "192.168.42.1/24".parse().ok(),
         mac: "52:54:00:00:00:01".parse().ok(),
@@ -161,4 +161,21 @@ fn addresses_that_cannot_be_given_are_refused() {
     assert_eq!(problems(with("192.168.42.0/24", "192.168.42.254")), Vec::<String>::new());
     let nobody = Settings { ip: "192.168.42.9".parse().ok(), ..Settings::default() };
     assert_eq!(problems(nobody).len(), 1, "an address for no machine");
+}
+
+#[test]
+fn a_name_server_is_wanted_only_where_there_are_machines_to_be_told_of_it() {
+    let named = Ipv4Addr::new(192, 0, 2, 53);
+    for (asked, resolvers, expected) in [
+        (vec![named], Some(vec![]), Some(vec![named])),
+        (vec![], Some(vec![named]), Some(vec![named])),
+        (vec![], Some(vec![]), None),
+        (vec![], None, Some(vec![])),
+        (vec![named], None, Some(vec![named])),
+    ] {
+        let settings = Settings { dns: asked.clone(), ..Settings::default() };
+        let draft = check(settings, Local { resolvers: resolvers.clone(), ..local() }).ok();
+        let dns = draft.map(|draft| draft.with_release(release()).network.dns);
+        assert_eq!(dns, expected, "{asked:?} {resolvers:?}");
+    }
 }

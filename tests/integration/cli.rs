@@ -4,6 +4,8 @@ use std::{path::Path, process::Command};
 
 use assert_cmd::cargo::CommandCargoExt;
 
+use crate::mounts::{in_own_mounts, replaced};
+
 struct Ran {
     code: i32,
     out: String,
@@ -189,4 +191,27 @@ fn without_privileges_nothing_is_started_and_the_remedy_is_named() {
     }
     let ran = run(&["--offline", "--distro=debian", "--interface=lo"]);
     assert_ne!(ran.code, 0, "{}", ran.out);
+}
+
+#[test]
+fn what_serves_no_machine_asks_for_no_name_server_that_machines_could_reach() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As in a container, and behind a resolver of one's own.
+    let stub = folder.path().join("resolv.conf");
+    std::fs::write(&stub, "nameserver 127.0.0.11\nnameserver 2001:db8::1\n").expect("a file");
+    let prefix = format!("--prefix={}", folder.path().display());
+    in_own_mounts(|| {
+        for list in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf"]
+        {
+            let list = Path::new(list);
+            if list.exists() {
+                replaced(list, &stub);
+            }
+        }
+        for (verb, code) in [(["render", "loader"], 0), (["fetch", "--boot-files-only"], 1), (["rehearse", "-v"], 2)] {
+            let ran = run(&[&verb[..], &["--offline", "--distro=debian", "--version=12", &prefix]].concat());
+            assert_eq!(ran.code, code, "{verb:?}: {}", ran.err);
+            assert_eq!(ran.err.contains("no name server is known"), code == 2, "{verb:?}: {}", ran.err);
+        }
+    });
 }

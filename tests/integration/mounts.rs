@@ -30,6 +30,11 @@ pub fn small(size: u64, at: &Path) {
     mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "small", &at.display().to_string()]);
 }
 
+/// A file, by another one in its place.
+pub fn replaced(original: &Path, by: &Path) {
+    mount(&["--bind", &by.display().to_string(), &original.display().to_string()]);
+}
+
 /// What is there, not to be written to.
 pub fn read_only(at: &Path) {
     let at = at.display().to_string();
