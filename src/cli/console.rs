@@ -3,10 +3,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::flags::{LogFlags, LogFormat};
-use crate::model::{Event, Mac};
+use crate::{
+    model::{Event, Hinted, Mac},
+    plan::Problems,
+};
 
 /// What the operator reads, on standard output: what was chosen, that it is ready, what each machine does. Diagnostics go to
 /// standard error through `tracing`.
@@ -87,6 +91,50 @@ impl Console {
         let mut out = io::stdout();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
+}
+
+/// What ended the program, on standard error: each error and its causes in one sentence, then what to do about it.
+pub fn report(format: LogFormat, error: &anyhow::Error) {
+    let in_chain = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
+    let hint = error.downcast_ref::<Hinted>().or(in_chain).map(|Hinted { hint, .. }| hint.as_str());
+    match (format, error.downcast_ref::<Problems>()) {
+        (LogFormat::Text, None) => {
+            let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            diagnose(&format!("provisioner: error: {error:#}{hint}"));
+        }
+        (LogFormat::Json, None) => diagnose(&diagnostic("ERROR", &format!("{error:#}"), hint)),
+        (_, Some(Problems(problems))) => {
+            for Hinted { what, hint } in problems {
+                diagnose(&match format {
+                    LogFormat::Text => format!("provisioner: error: {what}\n  hint: {hint}"),
+                    LogFormat::Json => diagnostic("ERROR", what, Some(hint)),
+                });
+            }
+        }
+    }
+}
+
+/// What there is to know of a file that is all of standard output.
+pub fn note(format: LogFormat, text: &str) {
+    diagnose(&match format {
+        LogFormat::Text => format!("provisioner: {text}"),
+        LogFormat::Json => diagnostic("WARN", text, None),
+    });
+}
+
+/// As `tracing` writes its own, so that whoever reads standard error finds one kind of object. Not through `tracing`: no level
+/// of `RUST_LOG` may hide why the program ended.
+fn diagnostic(level: &str, message: &str, hint: Option<&str>) -> String {
+    let mut fields = json!({"message": message});
+    if let Some(hint) = hint {
+        fields["hint"] = hint.into();
+    }
+    json!({"timestamp": Timestamp::now(), "level": level, "fields": fields, "target": "provisioner"}).to_string()
+}
+
+fn diagnose(text: &str) {
+    // Nobody is left to tell when even this pipe is closed.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Diagnostics on standard error. Warnings by default; `RUST_LOG` overrides.

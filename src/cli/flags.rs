@@ -205,21 +205,31 @@ pub enum LogFormat {
     Text,
     Json,
 }
+
 impl Cli {
     /// Where files are made, whichever the verb, as far as it was said.
     pub fn folder(&self) -> Option<&Path> {
-        let plan = match &self.verb {
-            None => &self.plan,
-            Some(Verb::Plan(verb) | Verb::Render(Render::Answers(verb))) => &verb.plan,
+        self.folder_and_log().0
+    }
+
+    /// How to report, whichever the verb.
+    pub fn log(&self) -> &LogFlags {
+        self.folder_and_log().1
+    }
+
+    fn folder_and_log(&self) -> (Option<&Path>, &LogFlags) {
+        let VerbFlags { plan, log } = match &self.verb {
+            None => return (self.plan.prefix(), &self.log),
+            Some(Verb::Cache(verb)) => return (verb.prefix(), &verb.flags().log),
+            Some(Verb::Templates(Templates::Export(flags))) => return (Some(&flags.folder), &flags.log),
+            Some(Verb::Plan(verb) | Verb::Render(Render::Answers(verb))) => verb,
             Some(
                 Verb::Render(Render::Loader(LoaderFlags { verb, .. }))
                 | Verb::Fetch(FetchFlags { verb, .. })
                 | Verb::Rehearse(RehearseFlags { verb, .. }),
-            ) => &verb.plan,
-            Some(Verb::Cache(verb)) => return verb.prefix(),
-            Some(Verb::Templates(Templates::Export(flags))) => return Some(&flags.folder),
+            ) => verb,
         };
-        plan.prefix()
+        (plan.prefix(), log)
     }
 }
 

@@ -24,7 +24,7 @@ use self::{
     console::Console,
     flags::{Cli, Render, Templates, Verb},
 };
-use crate::{model::Hinted, plan::Problems, sudo::Invoker};
+use crate::{plan::Problems, sudo::Invoker};
 
 /// What was asked for cannot be done as it was asked: clap's own code for wrong flags.
 const USAGE: u8 = 2;
@@ -40,11 +40,13 @@ pub fn run() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
         }
     };
+    let format = cli.log().log_format;
+    console::init_log(cli.log());
     raise_descriptor_limit();
     match own_files(&cli).and_then(|()| dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            console::report(format, &error);
             if error.is::<Problems>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -67,47 +69,16 @@ fn own_files(cli: &Cli) -> anyhow::Result<()> {
 #[tokio::main]
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
-        None => {
-            console::init_log(&cli.log);
-            serve::run(cli.plan, cli.serve, Console::new(cli.log.log_format)).await
-        }
-        Some(Verb::Plan(flags)) => {
-            console::init_log(&flags.log);
-            plan::run(flags).await
-        }
-        Some(Verb::Render(Render::Answers(flags))) => {
-            console::init_log(&flags.log);
-            render::answers(flags.plan).await
-        }
-        Some(Verb::Render(Render::Loader(flags))) => {
-            console::init_log(&flags.verb.log);
-            render::loader(flags).await
-        }
-        Some(Verb::Fetch(flags)) => {
-            console::init_log(&flags.verb.log);
-            fetch::run(flags).await
-        }
-        Some(Verb::Rehearse(flags)) => {
-            console::init_log(&flags.verb.log);
-            rehearse::run(flags).await
-        }
-        Some(Verb::Cache(verb)) => {
-            console::init_log(&verb.flags().log);
-            cache::run(verb)
-        }
+        None => serve::run(cli.plan, cli.serve, Console::new(cli.log.log_format)).await,
+        Some(Verb::Plan(flags)) => plan::run(flags).await,
+        Some(Verb::Render(Render::Answers(flags))) => render::answers(flags).await,
+        Some(Verb::Render(Render::Loader(flags))) => render::loader(flags).await,
+        Some(Verb::Fetch(flags)) => fetch::run(flags).await,
+        Some(Verb::Rehearse(flags)) => rehearse::run(flags).await,
+        Some(Verb::Cache(verb)) => cache::run(verb),
         Some(Verb::Templates(Templates::Export(flags))) => {
-            console::init_log(&flags.log);
             templates::export(&flags.folder, &Console::new(flags.log.log_format))
         }
-    }
-}
-
-/// The error and its causes in one sentence, then what to do about it.
-fn report(error: &anyhow::Error) {
-    eprintln!("provisioner: error: {error:#}");
-    let in_chain = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
-    if let Some(Hinted { hint, .. }) = error.downcast_ref::<Hinted>().or(in_chain) {
-        eprintln!("hint: {hint}");
     }
 }
 

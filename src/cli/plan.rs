@@ -1,7 +1,7 @@
-use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use serde_json::json;
 
 use super::{
+    console::Console,
     flags::VerbFlags,
     local::Link,
     prepare::{Prepared, prepare},
@@ -10,83 +10,89 @@ use super::{
 use crate::{
     boot::Names,
     distro::Release,
-    model::{Endpoints, InstallRecipe, Trust},
+    model::{InstallRecipe, Trust},
     net::{Place, setup::Tools},
     plan::Plan,
     serve,
 };
 
-/// `provisioner plan`: what would be served and changed. Touches nothing.
+/// What it is, and how it was decided.
+type Row = (&'static str, String);
+
+/// `provisioner plan`: what would be served and changed. Does none of it.
 pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
     let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real).await?;
     serve::check_handoff(&plan.recipe.handoff)?;
-    let mut text = String::new();
-    describe(&plan, &mut text)?;
-    for change in serve::needed_changes(&plan, &Place::Here, &Tools::default())? {
-        writeln!(text, "changes        {}; reverted at the end", change.on(&plan.interface))?;
+    let mut rows = describe(&plan);
+    let changes = serve::needed_changes(&plan, &Place::Here, &Tools::default())?;
+    rows.extend(
+        changes.iter().map(|change| ("changes", format!("{}; reverted at the end", change.on(&plan.interface)))),
+    );
+    rows.extend(notes.into_iter().map(|note| ("note", note)));
+    let console = Console::new(flags.log.log_format);
+    for (key, value) in rows {
+        console.row(&format!("{key:<14} {value}"), &json!({"planned": key, "value": value}));
     }
-    for note in notes {
-        writeln!(text, "note           {note}")?;
-    }
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(())
 }
 
 /// Everything that would be served, for the operator.
-fn describe(plan: &Plan, f: &mut String) -> fmt::Result {
-    let endpoints = plan.endpoints();
+fn describe(plan: &Plan) -> Vec<Row> {
     let Plan { network, recipe, release, host, .. } = plan;
-    writeln!(f, "interface      {}", plan.interface)?;
-    writeln!(f, "network        {} (we are {})", network.subnet, network.router)?;
-    writeln!(f, "name servers   {}", list(&network.dns))?;
-    match (host.mac, host.address) {
-        (Some(mac), Some(address)) => writeln!(f, "machines       {mac} only, at {address}")?,
-        (Some(mac), None) => writeln!(f, "machines       {mac} only")?,
-        (None, _) => writeln!(f, "machines       every one that boots from the network")?,
-    }
+    let mut rows = vec![
+        ("interface", plan.interface.clone()),
+        ("network", format!("{} (we are {})", network.subnet, network.router)),
+        ("name servers", list(&network.dns)),
+    ];
+    rows.push(match (host.mac, host.address) {
+        (Some(mac), Some(address)) => ("machines", format!("{mac} only, at {address}")),
+        (Some(mac), None) => ("machines", format!("{mac} only")),
+        (None, _) => ("machines", "every one that boots from the network".to_owned()),
+    });
     if let Some(hostname) = &host.hostname {
-        writeln!(f, "hostname       {hostname}")?;
+        rows.push(("hostname", hostname.clone()));
     }
-    describe_system(release, recipe, f)?;
-    describe_source(plan, endpoints, f)?;
-    writeln!(f, "listens        {}: UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.interface, plan.http_port)?;
+    rows.extend(describe_system(release, recipe));
+    rows.extend(describe_source(plan));
+    let ports = format!("UDP 67 (DHCP), UDP 69 (TFTP), TCP {} (HTTP)", plan.http_port);
+    rows.push(("listens", format!("{}: {ports}", plan.interface)));
     let limit = plan.cache_size.map(|size| format!(", of the archives at most {size}")).unwrap_or_default();
-    writeln!(f, "keeps          {}{limit}", plan.prefix.display())?;
+    rows.push(("keeps", format!("{}{limit}", plan.prefix.display())));
     if plan.offline {
-        writeln!(f, "offline        nothing is asked upstream")?;
+        rows.push(("offline", "nothing is asked upstream".to_owned()));
     }
-    Ok(())
+    rows
 }
 
 /// What is installed.
-fn describe_system(release: &Release, recipe: &InstallRecipe, f: &mut String) -> fmt::Result {
-    writeln!(f, "system         {} {} ({}), {}", release.distro.name, release.version, release.arch, recipe.flavour)?;
+fn describe_system(release: &Release, recipe: &InstallRecipe) -> Vec<Row> {
+    let system = format!("{} {} ({}), {}", release.distro.name, release.version, release.arch, recipe.flavour);
+    let mut rows = vec![("system", system)];
     if !recipe.packages.is_empty() {
-        writeln!(f, "packages       {}", recipe.packages.join(", "))?;
+        rows.push(("packages", recipe.packages.join(", ")));
     }
-    if let Some(need) = memory_need(release) {
-        writeln!(f, "memory         {need}")?;
-    }
-    writeln!(f, "language       {}", list([&recipe.locale].into_iter().chain(&recipe.languages)))?;
-    writeln!(f, "keyboard       {}", recipe.keymap)?;
-    writeln!(f, "time zone      {}", recipe.timezone)?;
+    rows.extend(memory_need(release).map(|need| ("memory", need)));
+    rows.push(("language", list([&recipe.locale].into_iter().chain(&recipe.languages))));
+    rows.push(("keyboard", recipe.keymap.clone()));
+    rows.push(("time zone", recipe.timezone.clone()));
     if !recipe.time_servers.is_empty() {
-        writeln!(f, "time servers   {}", recipe.time_servers.join(", "))?;
+        rows.push(("time servers", recipe.time_servers.join(", ")));
     }
-    writeln!(f, "disk           {} will be ERASED, layout {}", recipe.disk, recipe.layout)?;
+    rows.push(("disk", format!("{} will be ERASED, layout {}", recipe.disk, recipe.layout)));
     if let Some(encryption) = &recipe.encryption {
         let known = if encryption.passphrase.is_some() { "set" } else { "asked for at the start" };
-        writeln!(f, "encryption     {encryption}; passphrase {known}")?;
+        rows.push(("encryption", format!("{encryption}; passphrase {known}")));
     }
     let password = if recipe.password.is_some() { "password set" } else { "password asked for at the start" };
     let root = if recipe.lock_root { "no password" } else { password };
-    writeln!(f, "root           {root}, {} SSH keys", recipe.ssh_keys.len())?;
+    rows.push(("root", format!("{root}, {} SSH keys", recipe.ssh_keys.len())));
     if let Some(user) = &recipe.user {
-        writeln!(f, "administrator  {user}, {password}, {} SSH keys", recipe.ssh_keys.len())?;
+        rows.push(("administrator", format!("{user}, {password}, {} SSH keys", recipe.ssh_keys.len())));
     }
     if recipe.handoff.is_wanted() {
-        writeln!(f, "hand-off       {}, once, on its first start", recipe.handoff)?;
+        rows.push(("hand-off", format!("{}, once, on its first start", recipe.handoff)));
     }
-    Ok(())
+    rows
 }
 
 /// What vouches for boot files in this run.
@@ -122,30 +128,29 @@ fn unverified(plan: &Plan) -> Vec<String> {
 }
 
 /// Where it comes from, and what machines are given of it.
-fn describe_source(plan: &Plan, endpoints: Endpoints, f: &mut String) -> fmt::Result {
-    let release = &plan.release;
-    for mirror in &release.mirrors {
-        writeln!(f, "mirror         {} → {}", endpoints.url(&format!("/mirror/{}/", mirror.id)), mirror.shown())?;
-    }
-    writeln!(f, "trust          {}", trust(plan))?;
-    for unverified in unverified(plan) {
-        writeln!(f, "not verified   {unverified}")?;
-    }
+fn describe_source(plan: &Plan) -> Vec<Row> {
+    let (release, endpoints) = (&plan.release, plan.endpoints());
+    let mirrors = release.mirrors.iter().map(|mirror| {
+        let ours = endpoints.url(&format!("/mirror/{}/", mirror.id));
+        ("mirror", format!("{ours} → {}", mirror.shown()))
+    });
+    let mut rows: Vec<Row> = mirrors.collect();
+    rows.push(("trust", trust(plan)));
+    rows.extend(unverified(plan).into_iter().map(|unverified| ("not verified", unverified)));
     let answers = match (&plan.own_answers, &plan.append_answers) {
         (Some(_), _) => "your own, and our callbacks",
         (None, Some(_)) => "ours, and your own lines",
         (None, None) => "ours",
     };
-    writeln!(f, "answers        {answers}")?;
-    writeln!(f, "boot files     below {}", endpoints.url("/"))?;
+    rows.push(("answers", answers.to_owned()));
     let names = Names::new(release);
     for artifact in release.artifacts() {
-        writeln!(f, "               {}/{}", names.folder(), artifact.name)?;
+        rows.push(("boot file", endpoints.url(&format!("/{}/{}", names.folder(), artifact.name))));
     }
     for config in &release.grub_configs {
-        writeln!(f, "               {config} (made for each machine)")?;
+        rows.push(("boot file", format!("{} (made for each machine)", endpoints.url(&format!("/{config}")))));
     }
-    Ok(())
+    rows
 }
 
 fn list(items: impl IntoIterator<Item = impl ToString>) -> String {

@@ -1,5 +1,6 @@
 use super::{
-    flags::{FirmwareArg, LoaderFlags, PlanFlags},
+    console,
+    flags::{FirmwareArg, LoaderFlags, VerbFlags},
     local::Link,
     passphrase,
     prepare::{Prepared, prepare},
@@ -16,13 +17,14 @@ use crate::{
 const ANY_MACHINE: Mac = Mac([0x02, 0, 0, 0, 0, 1]);
 
 /// `provisioner render answers`: the answer file, and nothing else on standard output.
-pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
+pub async fn answers(flags: VerbFlags) -> anyhow::Result<()> {
+    let format = flags.log.log_format;
     let mut plan = prepared(flags).await?;
     if plan.recipe.password.is_none() {
-        eprintln!("provisioner: no --password: rendered with every account locked");
+        console::note(format, "no --password: rendered with every account locked");
     }
     if passphrase::stand_in(&mut plan)? {
-        eprintln!("provisioner: no --luks-passphrase-file: rendered with words that are no passphrase");
+        console::note(format, "no --luks-passphrase-file: rendered with words that are no passphrase");
     }
     let (mac, urls) = anyone(&plan);
     let handoff_code = serve::handoff_digest(&plan.recipe.handoff)?;
@@ -32,7 +34,7 @@ pub async fn answers(flags: PlanFlags) -> anyhow::Result<()> {
 
 /// `provisioner render loader`: the script of the boot loader, and nothing else on standard output.
 pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
-    let mut plan = prepared(flags.verb.plan).await?;
+    let mut plan = prepared(flags.verb).await?;
     passphrase::stand_in(&mut plan)?;
     let (kind, carrier) = match flags.firmware {
         FirmwareArg::Uefi => (ScriptKind::Grub, Carrier::Tftp),
@@ -47,10 +49,10 @@ pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
 }
 
 /// The plan. What is noted on the way to it is none of the output.
-async fn prepared(flags: PlanFlags) -> anyhow::Result<Plan> {
-    let Prepared { plan, notes } = prepare(flags, Link::None).await?;
+async fn prepared(flags: VerbFlags) -> anyhow::Result<Plan> {
+    let Prepared { plan, notes } = prepare(flags.plan, Link::None).await?;
     for note in notes {
-        eprintln!("provisioner: {note}");
+        console::note(flags.log.log_format, &note);
     }
     Ok(plan)
 }

@@ -74,6 +74,33 @@ fn every_mistake_is_told_at_once_with_a_hint_and_exit_code_2() {
 }
 
 #[test]
+fn whoever_reads_json_finds_one_kind_of_object_on_standard_error_for_every_error_and_note() {
+    let gone = "--mirror=/nonexistent";
+    for (args, level, told) in [
+        (
+            &["fetch", "--distro=debian", "--flavour=huge", "--arch=riscv64"][..],
+            "ERROR",
+            &["riscv64", "no flavour \"huge\""][..],
+        ),
+        (&["fetch", "--distro=debian", gone], "ERROR", &["there is no such directory"]),
+        (&["cache", "size", "--prefix=/nonexistent"], "ERROR", &["there is no cache in /nonexistent"]),
+        (&["render", "answers", "--offline", "--distro=debian"], "WARN", &["every account locked"]),
+    ] {
+        // No filter of diagnostics may hide why it ended.
+        let ran = run_with(&[("RUST_LOG", "off")], &[args, &["--log-format=json"]].concat());
+        assert_eq!(ran.err.lines().count(), told.len(), "{}", ran.err);
+        for (line, told) in ran.err.lines().zip(told) {
+            let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(object["level"], level, "{line}");
+            let message = object["fields"]["message"].as_str().expect("a message");
+            assert!(message.contains(told), "{line}");
+            assert_eq!(object["fields"]["hint"].is_string(), level == "ERROR", "{line}");
+            assert!(object["timestamp"].is_string() && object["target"].is_string(), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_password_given_for_its_hash_is_never_shown() {
     let ran = run(&["render", "answers", "--offline", "--distro=debian", "--password", "hunter2"]);
     assert_eq!(ran.code, 2);

@@ -30,6 +30,13 @@ fn plan_prints_the_changes_and_makes_none() {
         let line = format!("changes        {change}; reverted at the end");
         assert!(ended.out.contains(&line), "{line} is missing in {:#?}", ended.out);
     }
+    let json = ["plan", "--log-format=json"].into_iter().chain(flags.iter().map(String::as_str));
+    let rows = house.start_with(json).ends().out.into_iter().map(|line| {
+        let object: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let part = |key: &str| object[key].as_str().expect("text").to_owned();
+        format!("{:<14} {}", part("planned"), part("value"))
+    });
+    assert_eq!(rows.collect::<Vec<_>>(), ended.out);
     assert_eq!(house.host(), before);
     assert!(!house.prefix().exists());
 }
