@@ -10,6 +10,7 @@ use nix::unistd::Uid;
 use super::password;
 use crate::{
     distro::Catalogue,
+    fetch::{self, Keyring},
     model::Hinted,
     net::{Place, probe},
     plan::{Local, Settings},
@@ -40,11 +41,13 @@ pub fn catalogue(settings: &Settings) -> Result<Catalogue, Hinted> {
 ///
 /// Files that the operator named are read with the rights of this process: under sudo they may be root's.
 pub fn gather(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
-    sudo::with_own_files(|| look(settings, catalogue, link))
+    let distro = settings.distro.as_deref().unwrap_or(DEFAULT_DISTRO);
+    // A directory is read later with the rights on files that this thread has.
+    let mirror = settings.mirror.as_ref().map_or(Ok(()), |mirror| fetch::check_mirror(mirror, distro));
+    sudo::with_own_files(|| look(settings, catalogue, link, distro, mirror))
 }
 
-fn look(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
-    let distro = settings.distro.as_deref().unwrap_or(DEFAULT_DISTRO);
+fn look(settings: &Settings, catalogue: &Catalogue, link: Link, distro: &str, mirror: Result<(), Hinted>) -> Local {
     Local {
         interface: match link {
             Link::Named(name) => Ok(name.to_owned()),
@@ -53,6 +56,7 @@ fn look(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
         },
         resolvers: (link != Link::None).then(probe::resolvers),
         default_prefix: default_prefix(),
+        mirror,
         distro: catalogue.distro(distro),
         password: settings.password_file.as_deref().map(password::read),
         ssh_keys: read_ssh_keys(&settings.ssh_keys),
@@ -63,11 +67,7 @@ fn look(settings: &Settings, catalogue: &Catalogue, link: Link) -> Local {
             let text = fs::read_to_string(path);
             text.map_err(|error| unreadable("--append-answers", path, &error))
         }),
-        keyrings: settings
-            .keyrings
-            .iter()
-            .map(|path| fs::read(path).map_err(|error| unreadable("--keyring", path, &error)))
-            .collect(),
+        keyrings: settings.keyrings.iter().map(|path| read_keyring(path)).collect(),
     }
 }
 
@@ -101,6 +101,15 @@ fn read_answers(path: &Path) -> Result<String, Hinted> {
         return Err(Hinted::new(format!("--answers {}: it is empty", path.display()), hint));
     }
     Ok(text)
+}
+
+fn read_keyring(path: &Path) -> Result<Vec<u8>, Hinted> {
+    let bytes = fs::read(path).map_err(|error| unreadable("--keyring", path, &error))?;
+    let checked = Keyring::load(&bytes, &[]);
+    checked.map(|_| bytes).map_err(|error| {
+        let what = format!("--keyring {}: {error:#}", path.display());
+        Hinted::new(what, "give a file of OpenPGP public keys, as `gpg --export` writes it, armoured or not")
+    })
 }
 
 fn check_handoff_code(folder: &Path) -> Result<(), Hinted> {

@@ -29,7 +29,8 @@ use crate::{plan::Problems, sudo::Invoker};
 /// What was asked for cannot be done as it was asked: clap's own code for wrong flags.
 const USAGE: u8 = 2;
 
-/// Runs the program. The returned code is 0, or 1 for a failure, or 2 for a mistake in what was asked.
+/// Runs the program. The returned code is 0, or 1 for a failure, or 2 for a mistake in what was asked that shows before
+/// an archive is asked.
 pub fn run() -> ExitCode {
     let cli = match parse::parse() {
         Ok(cli) => cli,

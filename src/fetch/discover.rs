@@ -68,17 +68,25 @@ pub async fn discover(question: &Question<'_>, keyring: &Keyring, client: &Clien
     }
 }
 
+/// Whether a mirror of `distro` could be asked: it is a server, or a directory that is there.
+///
+/// # Errors
+/// What it is instead, with a remedy.
+pub fn check_mirror(mirror: &Url, distro: &str) -> Result<(), Hinted> {
+    if address::is_local(mirror) {
+        return directory::check(&address::root(mirror));
+    }
+    if !matches!(mirror.scheme(), "http" | "https") || mirror.host().is_none() {
+        let hint =
+            format!("give an http or https address, such as https://mirror.example.org/{distro}, or a directory");
+        return Err(Hinted::new(format!("--mirror {} cannot be asked", address::shown(mirror)), hint));
+    }
+    Ok(())
+}
+
 /// `--mirror`, if it was given.
 fn chosen(question: &Question<'_>) -> anyhow::Result<Option<Url>> {
     let Some(mirror) = &question.mirror else { return Ok(None) };
-    if address::is_local(mirror) {
-        directory::check(&address::root(mirror))?;
-    } else if !matches!(mirror.scheme(), "http" | "https") || mirror.host().is_none() {
-        let hint = format!(
-            "give an http or https address, such as https://mirror.example.org/{}, or a directory",
-            question.distro.id
-        );
-        return Err(Hinted::new(format!("--mirror {} cannot be asked", address::shown(mirror)), hint).into());
-    }
+    check_mirror(mirror, &question.distro.id)?;
     Ok(Some(address::root(mirror)))
 }

@@ -49,7 +49,7 @@ pub use debian::{
     Index, Stable, Standing, Suites, SuitesRequest, kernel_version, newest_stable, resolve as debs, suite_files,
 };
 pub use digest::Expected;
-pub use discover::{Question, Sources, discover, keyring};
+pub use discover::{Question, Sources, check_mirror, discover, keyring};
 pub use download::DownloadError;
 pub use kept::{KeptFile, KeptSet, kept_sets};
 pub use keyring::Keyring;

@@ -18,6 +18,8 @@ pub struct Local {
     pub resolvers: Option<Vec<Ipv4Addr>>,
     /// Where things are kept when `--prefix` is not given.
     pub default_prefix: PathBuf,
+    /// Whether `--mirror` can be asked.
+    pub mirror: Result<(), Hinted>,
     /// The distribution, or why it is unknown.
     pub distro: Result<Arc<Distro>, Hinted>,
     /// The hash of the password in `--password-file`, or why it could not be read.
@@ -88,6 +90,7 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
         problems.add("--password and --password-file both give the password", "leave one of them out");
     }
     let interface = problems.take(local.interface);
+    problems.take(local.mirror);
     let distro = problems.take(local.distro);
     let arch = settings.arch.unwrap_or(Arch::X86_64);
     let password = settings.password.and_then(|hash| {
@@ -127,7 +130,7 @@ pub fn check(settings: Settings, local: Local) -> Result<Draft, Problems> {
         handoff: Handoff { exec: settings.handoff_exec, code: settings.handoff_code },
     };
     if let Some(distro) = &distro {
-        check_distro(distro, arch, &recipe, &mut problems);
+        check_distro(distro, settings.version.as_deref(), arch, &recipe, &mut problems);
     }
     match (problems.0.is_empty(), interface, distro) {
         (true, Some(interface), Some(distro)) => Ok(Draft {
@@ -183,7 +186,12 @@ fn flavour(distro: &Distro, asked: Option<String>) -> String {
 }
 
 /// Checks what depends on the distribution.
-fn check_distro(distro: &Distro, arch: Arch, recipe: &InstallRecipe, problems: &mut Problems) {
+fn check_distro(distro: &Distro, version: Option<&str>, arch: Arch, recipe: &InstallRecipe, problems: &mut Problems) {
+    // Where the distributor lists the releases there may be others than those that are described.
+    let lists = distro.archive.rpm.as_ref().is_some_and(|rpm| rpm.releases.is_some());
+    if let Some(version) = version.filter(|_| !lists) {
+        problems.take(distro.release(version));
+    }
     if !distro.arches.contains_key(&arch) {
         let known: Vec<_> = distro.arches.keys().map(ToString::to_string).collect();
         problems.add(format!("{} is not known for --arch {arch}", distro.name), format!("use {}", known.join(" or ")));

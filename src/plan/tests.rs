@@ -57,6 +57,7 @@ fn local() -> Local {
         interface: Ok("enp0s1".into()),
         resolvers: Some(vec![Ipv4Addr::new(9, 9, 9, 9)]),
         default_prefix: PathBuf::from("/nonexistent/prefix"),
+        mirror: Ok(()),
         distro: Ok(distro()),
         password: None,
         ssh_keys: Ok(Vec::new()),
@@ -109,6 +110,7 @@ fn every_contradiction_is_reported_at_once() {
     let mut local = local();
     local.interface = Err(Hinted::new("there are two wired interfaces", "name one with --interface"));
     local.resolvers = Some(Vec::new());
+    local.mirror = Err(Hinted::new("--mirror /srv: there is no such directory", "mount the disc first"));
     let settings = Settings {
         router: "192.168.42.1/24".parse().ok(),
         mac: "52:54:00:00:00:01".parse().ok(),
@@ -116,6 +118,7 @@ fn every_contradiction_is_reported_at_once() {
         hostname: Some("no_host".into()),
         password: Some("$6$salt$hash".parse()),
         password_file: Some("secret".into()),
+        version: Some("99".into()),
         flavour: Some("huge".into()),
         http_port: Some(0),
         kernel_args: vec!["quiet\"".into()],
@@ -129,14 +132,16 @@ fn every_contradiction_is_reported_at_once() {
         "no name server",
         "\"no_host\" is not a host name",
         "--password and --password-file",
+        "there is no such directory",
+        "Debian \"99\" is not known",
         "no flavour \"huge\"",
         "--http-port 0",
         "is not a kernel argument",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
-    assert_eq!(problems.0.len(), 8, "{text}");
-    assert_eq!(text.matches("hint: ").count(), 8);
+    assert_eq!(problems.0.len(), 10, "{text}");
+    assert_eq!(text.matches("hint: ").count(), 10);
 }
 
 #[test]

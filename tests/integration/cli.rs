@@ -74,6 +74,27 @@ fn every_mistake_is_told_at_once_with_a_hint_and_exit_code_2() {
 }
 
 #[test]
+fn a_mistake_in_the_flags_is_told_from_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = password_file(folder.path());
+    for (flag, told) in [
+        ("--mirror=/nonexistent".to_owned(), "--mirror /nonexistent: there is no such directory"),
+        ("--mirror=ftp://me:secret@mirror.example/debian".to_owned(), "--mirror ftp://mirror.example/debian cannot be"),
+        (format!("--mirror={file}"), "is not a directory"),
+        ("--version=99".to_owned(), "Debian \"99\" is not known"),
+        (format!("--keyring={file}"), "password: reading OpenPGP keys: "),
+    ] {
+        let ran = run(&["fetch", "--offline", "--distro=debian", "--flavour=huge", &flag]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{flag}: {}", ran.err);
+        assert!(ran.err.contains(told) && ran.err.contains("no flavour \"huge\""), "{flag}: {}", ran.err);
+        assert!(!ran.err.contains("secret"), "{}", ran.err);
+    }
+    let prefix = format!("--prefix={}", folder.path().display());
+    let fetched = run(&["fetch", "--offline", "--distro=debian", "--version=12", &prefix]);
+    assert_eq!(fetched.code, 1, "an empty cache is no mistake in the flags: {}", fetched.err);
+}
+
+#[test]
 fn whoever_reads_json_finds_one_kind_of_object_on_standard_error_for_every_error_and_note() {
     let gone = "--mirror=/nonexistent";
     for (args, level, told) in [
@@ -206,8 +227,10 @@ fn an_unknown_distribution_is_answered_with_the_known_ones() {
 #[test]
 fn an_unknown_version_names_the_known_ones() {
     let ran = run(&["render", "answers", "--offline", "--distro=debian", "--version=7"]);
-    assert_ne!(ran.code, 0);
+    assert_eq!(ran.code, 2);
     assert!(ran.err.contains("Debian \"7\" is not known") && ran.err.contains("13 (trixie)"), "{}", ran.err);
+    // What else there is, Fedora's own list says, which was not asked.
+    assert_eq!(run(&["render", "answers", "--offline", "--distro=fedora", "--version=99"]).code, 1);
 }
 
 #[test]

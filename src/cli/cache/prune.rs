@@ -8,6 +8,7 @@ use crate::{
     cli::console::Console,
     fetch::KeptSet,
     model::{Bytes, Hinted, Intent, Removal},
+    plan::Problems,
 };
 
 /// What is being done, and what came of it so far.
@@ -55,12 +56,12 @@ impl Kept {
 }
 
 /// Every release that was named has to be there: a typing error would remove nothing, silently.
-fn known(sets: &[KeptSet], named: &[String]) -> anyhow::Result<()> {
+fn known(sets: &[KeptSet], named: &[String]) -> Result<(), Problems> {
     let Some(unknown) = named.iter().find(|uid| !sets.iter().any(|set| set.uid == **uid)) else { return Ok(()) };
     let what = format!("--release {unknown}: there is no such boot set");
     let there: Vec<_> = sets.iter().map(|set| set.uid.as_str()).collect();
     let hint = if there.is_empty() { "there are none".to_owned() } else { format!("there are {}", there.join(", ")) };
-    Err(Hinted::new(what, hint).into())
+    Err(Problems(vec![Hinted::new(what, hint)]))
 }
 
 fn is_unused(used: Timestamp, limit: Option<SignedDuration>, now: Timestamp) -> bool {

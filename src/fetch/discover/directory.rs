@@ -33,10 +33,10 @@ const TREEINFO_LIMIT: usize = 1 << 20;
 ///
 /// # Errors
 /// What it is instead, with a remedy.
-pub(super) fn check(url: &Url) -> anyhow::Result<()> {
+pub(super) fn check(url: &Url) -> Result<(), Hinted> {
     let Some(path) = local(url) else {
         let hint = "give a path of this machine, such as /mnt/disc, or the http or https address of a mirror";
-        return Err(Hinted::new(format!("--mirror {url} is not on this machine"), hint).into());
+        return Err(Hinted::new(format!("--mirror {url} is not on this machine"), hint));
     };
     let name = path.display();
     let (what, hint) = match fs::metadata(&path) {
@@ -51,13 +51,10 @@ pub(super) fn check(url: &Url) -> anyhow::Result<()> {
             "mount the disc first; the address of a mirror begins with http:// or https://".to_owned(),
         ),
         Err(error) => {
-            let hint = "let the user who runs this read it";
-            return Err(
-                anyhow::Error::from(error).context(Hinted::new(format!("--mirror {name} cannot be read"), hint))
-            );
+            (format!("--mirror {name} cannot be read: {error}"), "let the user who runs this read it".to_owned())
         }
     };
-    Err(Hinted::new(what, hint).into())
+    Err(Hinted::new(what, hint))
 }
 
 /// Whether a directory has a file.
