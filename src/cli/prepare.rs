@@ -11,6 +11,7 @@ use crate::{
     boot::{Names, Scripts},
     distro::{self, Release},
     fetch::{self, Sources},
+    model::Hinted,
     plan::{self, Plan, Problems, Settings},
 };
 
@@ -46,6 +47,9 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
     let Sources { release, mirrors, public_mirrors, mut notes } = fetch::discover(&question, &keyring, &client).await?;
     let mut release = Release::new(Arc::clone(&draft.distro), &release, &draft.recipe.flavour, draft.arch, mirrors)?;
     release.public_mirrors = public_mirrors;
+    if draft.trust > Some(release.strictest_trust()) {
+        return Err(problem(unsigned(&release)).into());
+    }
     let plan = draft.with_release(release);
     fill_in(&plan, &scripts)?;
     let unused = catalogue.unused();
@@ -53,6 +57,15 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
         notes.push(format!("--templates: nothing uses {}", unused.join(", ")));
     }
     Ok(Prepared { plan, notes })
+}
+
+/// Why `--trust signed` cannot be met.
+fn unsigned(release: &Release) -> Hinted {
+    let what = format!(
+        "--trust signed: nothing that is signed is known of the boot files of {} {}",
+        release.distro.name, release.version
+    );
+    Hinted::new(what, "--trust https takes them by the word of the server, or the directory, that they come from")
 }
 
 /// Fills every template in once, for a machine that is not there: what is wrong with one is told now, not when a machine asks.

@@ -89,6 +89,9 @@ fn a_mistake_in_the_flags_is_told_from_a_failure() {
         assert!(ran.err.contains(told) && ran.err.contains("no flavour \"huge\""), "{flag}: {}", ran.err);
         assert!(!ran.err.contains("secret"), "{}", ran.err);
     }
+    let signed = run(&["fetch", "--offline", "--distro=rocky", "--trust=signed"]);
+    assert_eq!((signed.code, signed.out.as_str()), (2, ""), "{}", signed.err);
+    assert!(signed.err.contains("--trust signed: nothing that is signed is known of the boot files of Rocky Linux"));
     let prefix = format!("--prefix={}", folder.path().display());
     let fetched = run(&["fetch", "--offline", "--distro=debian", "--version=12", &prefix]);
     assert_eq!(fetched.code, 1, "an empty cache is no mistake in the flags: {}", fetched.err);
