@@ -12,6 +12,10 @@ pub use self::{
 };
 use crate::model::{Firmware, Mac};
 
+/// Help of `--prefix`.
+const PREFIX: &str = "Cache directory [default: provisioner/ in ~/.cache or $XDG_CACHE_HOME; with sudo in its \
+                      caller's ~/.cache; for root itself in /var/cache]";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(

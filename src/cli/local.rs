@@ -1,7 +1,9 @@
 //! What a plan needs of this machine: its files, its home, its name servers. Reads only.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -126,13 +128,41 @@ fn unreadable(flag: &str, path: &std::path::Path, error: &std::io::Error) -> Hin
 
 /// Where things are kept when `--prefix` is not given: `~/.cache/provisioner/` of whoever sits at the keyboard, who under sudo
 /// is not root. A plain root session (a service) has `/var/cache/provisioner/`.
+///
+/// Under sudo `XDG_CACHE_HOME` does not count: what sudo leaves of the environment may be root's as well as its caller's.
 pub fn default_prefix() -> PathBuf {
     let cache = match Invoker::of_this_process() {
         Some(invoker) => invoker.home().map(|home| home.join(".cache")),
         None if Uid::effective().is_root() => None,
-        None => env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))),
+        None => cache_home(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")),
     };
     cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("provisioner")
+}
+
+/// A user's caches by the XDG Base Directory Specification, which has what is no absolute path ignored: it would be another
+/// place in every directory.
+fn cache_home(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(xdg).or_else(|| Some(absolute(home)?.join(".cache")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_where_the_user_says_and_never_below_the_working_directory() {
+        for (xdg, home, expected) in [
+            (None, Some("/home/ada"), Some("/home/ada/.cache")),
+            (Some("/fast"), Some("/home/ada"), Some("/fast")),
+            (Some("/fast"), None, Some("/fast")),
+            (Some(""), Some("/home/ada"), Some("/home/ada/.cache")),
+            (Some("caches"), Some("/home/ada"), Some("/home/ada/.cache")),
+            (None, Some(""), None),
+            (None, None, None),
+        ] {
+            let found = cache_home(xdg.map(OsString::from), home.map(OsString::from));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{xdg:?} {home:?}");
+        }
+    }
 }

@@ -78,8 +78,7 @@ pub struct PruneFlags {
 /// Which cache, and how to report.
 #[derive(Debug, Args)]
 pub struct CacheFlags {
-    /// Cache directory [default: ~/.cache/provisioner]
-    #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true)]
+    #[arg(long, help = super::PREFIX, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true)]
     pub prefix: Option<PathBuf>,
     #[command(flatten)]
     pub log: LogFlags,

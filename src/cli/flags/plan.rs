@@ -204,8 +204,8 @@ pub struct PlanFlags {
     #[arg(long, env = "PROVISIONER_OFFLINE", hide_env = true, help_heading = "Source")]
     #[arg(value_parser = BoolishValueParser::new())]
     offline: bool,
-    /// Cache directory [default: ~/.cache/provisioner]
-    #[arg(long, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true, help_heading = "Source")]
+    #[arg(long, help = super::PREFIX, value_name = "DIR", env = "PROVISIONER_PREFIX", hide_env = true)]
+    #[arg(help_heading = "Source")]
     prefix: Option<PathBuf>,
     /// Most that the mirror keeps there, such as 50G; the least recently used goes [default: no limit]
     #[arg(long, value_name = "SIZE", env = "PROVISIONER_CACHE_SIZE", hide_env = true, help_heading = "Source")]
