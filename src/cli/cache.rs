@@ -5,7 +5,7 @@ mod verify;
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -53,9 +53,14 @@ impl Kept {
     fn open(prefix: Option<&Path>) -> anyhow::Result<Self> {
         let prefix = prefix.map_or_else(local::default_prefix, Path::to_owned);
         let hint = "name the cache directory with --prefix; the first run makes it";
-        if !prefix.is_dir() {
-            let what = format!("there is no cache in {}: there is no such directory", prefix.display());
-            return Err(Hinted::new(what, hint).into());
+        let why_not = match fs::metadata(&prefix) {
+            Ok(found) if found.is_dir() => None,
+            Ok(_) => Some("it is no directory".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("there is no such directory".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why_not {
+            return Err(Hinted::new(format!("there is no cache in {}: {why}", prefix.display()), hint).into());
         }
         let mirror = prefix.join("mirror");
         // SECURITY: what is removed by its age only must be ours; `--prefix ~` is a mistake that is easily made.

@@ -195,7 +195,14 @@ async fn a_boot_set_that_is_brought_or_served_stays() {
 #[test]
 fn what_is_no_cache_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (prefix, told) in [(folder.path().join("none"), "no such directory"), (folder.path().into(), "is no cache")] {
+    let file = folder.path().join("file");
+    File::create(&file).expect("a file");
+    for (prefix, told) in [
+        (folder.path().join("none"), "no such directory"),
+        (file.clone(), "it is no directory"),
+        (file.join("below"), "Not a directory"),
+        (folder.path().into(), "is no cache"),
+    ] {
         for verb in ["size", "list", "verify", "prune"] {
             let ran = cache(&prefix, &[verb]);
             assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{verb}");
