@@ -51,9 +51,9 @@ pub struct Cli {
 /// What to do instead of serving.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Print everything that would be served and changed; touch nothing
+    /// Print everything that would be served and changed; do none of it
     Plan(VerbFlags),
-    /// Print what a machine would be sent, and nothing else
+    /// Print a file that a machine would be sent, and nothing else
     #[command(subcommand)]
     Render(Render),
     /// Bring what machines will ask for into the cache, for --offline

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Distribution when none is asked for.
-const DEFAULT_DISTRO: &str = "fedora";
+pub const DEFAULT_DISTRO: &str = "fedora";
 
 /// Which interface a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

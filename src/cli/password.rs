@@ -57,7 +57,7 @@ pub fn read(path: &Path) -> Result<PasswordHash, Hinted> {
     read().map_err(|error| {
         Hinted::new(
             format!("--password-file {}: {error:#}", path.display()),
-            "its first line must be the password of the new machine",
+            "give a file that can be read; its first line is the password of the new machine",
         )
     })
 }
@@ -70,7 +70,7 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase, Hinted> {
     };
     read().map_err(|error| {
         let what = format!("--luks-passphrase-file {}: {error:#}", path.display());
-        Hinted::new(what, "its first line must be the passphrase of the new disk")
+        Hinted::new(what, "give a file that can be read; its first line is the passphrase of the new disk")
     })
 }
 

@@ -19,7 +19,8 @@ use crate::{
 /// What it is, and how it was decided.
 type Row = (&'static str, String);
 
-/// `provisioner plan`: what would be served and changed. Does none of it.
+/// `provisioner plan`: what would be served and changed. Does none of it; the cache remembers which releases there were, as
+/// after every question.
 pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
     let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real).await?;
     serve::check_handoff(&plan.recipe.handoff)?;

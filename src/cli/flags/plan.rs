@@ -9,6 +9,8 @@ use ipnet::Ipv4Net;
 use url::Url;
 
 use crate::{
+    cli::local::DEFAULT_DISTRO,
+    distro::Catalogue,
     model::{Arch, Bytes, Disk, Layout, Mac, ParseError, PasswordHash, Trust},
     plan::Settings,
 };
@@ -28,11 +30,18 @@ fn mirror(text: &str) -> anyhow::Result<Url> {
     Url::from_directory_path(&path).map_err(|()| anyhow!("{} is no path", path.display()))
 }
 
+/// Help of `--distro`.
+fn distros() -> String {
+    format!(
+        "Distribution to install: {}, or your own [default: {DEFAULT_DISTRO}]",
+        Catalogue::embedded().ids().join(", ")
+    )
+}
+
 /// What to install, where and how: the flags of every verb.
 #[derive(Debug, Args)]
 pub struct PlanFlags {
-    /// Distribution to install [default: fedora]
-    #[arg(long, value_name = "ID", env = "PROVISIONER_DISTRO", hide_env = true, help_heading = "System")]
+    #[arg(long, help = distros(), value_name = "ID", env = "PROVISIONER_DISTRO", hide_env = true, help_heading = "System")]
     distro: Option<String>,
     /// Its version [default: the newest stable]
     #[arg(long, env = "PROVISIONER_VERSION", hide_env = true, help_heading = "System")]
