@@ -28,7 +28,7 @@ pub async fn run(flags: RehearseFlags) -> anyhow::Result<()> {
         ..Options::default()
     };
     announce(&console, &plan, &notes);
-    if std::env::var_os("PROVISIONER_ON_DONE").is_some() {
+    if std::env::var_os("PROVISIONER_ON_DONE").is_some_and(|command| !command.is_empty()) {
         console.say("--on-done is not run in a rehearsal: this host does not reach the virtual machine");
     }
     if let Some(encryption) = plan.recipe.encryption.as_mut().filter(|encryption| encryption.tpm2) {
