@@ -9,14 +9,18 @@ use url::{Origin, Url};
 /// short enough that a restarted one is soon back in its place.
 const SKIPPED: Duration = Duration::from_secs(300);
 
-/// Which mirrors have failed of late.
+/// Which mirrors have failed of late, by their servers. A folder of this machine is none (its origin is opaque, RFC 6454 §4, and
+/// like no other, not even its own): asking it first costs nobody a wait.
 #[derive(Debug, Default)]
 pub(super) struct Health(HashMap<Origin, Instant>);
 
 impl Health {
     /// A mirror did not deliver, or not what is right. That it lacks a file is no failure: mirrors lag.
     pub fn note(&mut self, mirror: &Url, now: Instant) {
-        self.0.insert(mirror.origin(), now);
+        let origin = mirror.origin();
+        if origin.is_tuple() {
+            self.0.insert(origin, now);
+        }
     }
 
     /// In which order to ask the mirrors of a file: as they are listed, but those that failed of late last. None is left out,
@@ -54,5 +58,15 @@ mod tests {
         assert_eq!(order(&health, 399), [0, 1, 2], "all of them failed: none is left out");
         let elsewhere = ["http://c.test/other/file".parse().expect("a URL"), "http://d.test/".parse().expect("a URL")];
         assert_eq!(health.order(&elsewhere, start + Duration::from_secs(301)), [1, 0], "a mirror is a server");
+    }
+
+    #[test]
+    fn a_folder_that_failed_keeps_its_place_and_nothing_is_remembered_of_it() {
+        let mirrors = ["file:///srv/debian/f", "http://b.test/f"].map(|url| url.parse().expect("a URL"));
+        let (mut health, now) = (Health::default(), Instant::now());
+        for _ in 0..3 {
+            health.note(&mirrors[0], now);
+        }
+        assert_eq!((health.order(&mirrors, now), health.0.len()), (vec![0, 1], 0));
     }
 }
