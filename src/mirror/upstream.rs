@@ -89,14 +89,13 @@ impl Wanted {
         if address::is_local(url) {
             return format!("{} from {}", self.key, address::shown(url));
         }
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{} from {}{port}", self.key, url.host_str().unwrap_or("upstream"))
+        format!("{} from {}", self.key, site(url))
     }
 }
 
 /// Asks for a file, once.
 pub(super) async fn open(client: &Client, url: &Url) -> Result<Response, Trouble> {
-    found(send(client.get(url.clone())).await?)
+    found(url, send(client.get(url.clone())).await?)
 }
 
 /// Asks, once, whether a stored copy is still right.
@@ -105,7 +104,7 @@ pub(super) async fn revalidate(client: &Client, url: &Url, stored: &Head) -> Res
     let response = send(with(request, IF_MODIFIED_SINCE, stored.last_modified.as_deref())).await?;
     match response.status() {
         StatusCode::NOT_MODIFIED => Ok(News::NotModified),
-        _ => found(response).map(News::Changed),
+        _ => found(url, response).map(News::Changed),
     }
 }
 
@@ -224,13 +223,28 @@ async fn send(request: Outgoing) -> Result<Response, Trouble> {
     }
 }
 
-fn found(response: Response) -> Result<Response, Trouble> {
+fn found(asked: &Url, response: Response) -> Result<Response, Trouble> {
     match response.status() {
-        // Upstream led `…/name` to `…/name/`: a folder's listing is no file.
-        StatusCode::OK if response.url().path().ends_with('/') => Err(Trouble::Gone),
+        StatusCode::OK if is_folder(asked, response.url()) => Err(Trouble::Gone),
+        // A portal's welcome, or the home page of an archive that has moved: that says nothing of the file.
+        StatusCode::OK if response.url().path().ends_with('/') => {
+            Err(Trouble::Final(anyhow!("upstream leads elsewhere, to a page of {}", site(response.url()))))
+        }
         StatusCode::OK => Ok(response),
         other => Err(Trouble::Final(anyhow!("upstream answered {other}"))),
     }
+}
+
+/// Whether upstream led `…/name` to `…/name/`, on whichever server: what it has of that name is a folder, whose listing is no file.
+fn is_folder(asked: &Url, answered: &Url) -> bool {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    answered.path().strip_suffix('/').is_some_and(|folder| name(folder) == name(asked.path()))
+}
+
+/// The host of a URL, with its port where it is not the usual one. The rest may hold a password.
+fn site(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or("upstream"))
 }
 
 fn with(request: Outgoing, name: HeaderName, value: Option<&str>) -> Outgoing {
@@ -288,5 +302,22 @@ mod tests {
         assert_eq!(wanted(&mirror, "d/a", None).origin(0), "d/a from a.test");
         let mirror = Mirror::new("d", &"file:///srv/debian/".parse().expect("a URL"));
         assert_eq!(wanted(&mirror, "d/a b", None).origin(0), "d/a b from /srv/debian/a b");
+    }
+
+    #[test]
+    fn only_the_file_s_own_name_with_a_slash_is_a_folder() {
+        let url = |text: &str| text.parse::<Url>().expect("a URL");
+        let asked = url("http://a.test/debian/dists/trixie/main");
+        for (answered, folder) in [
+            ("http://a.test/debian/dists/trixie/main/", true),
+            ("https://cdn.test/snapshot/1/dists/trixie/main/", true),
+            ("http://a.test/debian/dists/trixie/main", false),
+            ("http://portal.test/", false),
+            ("http://a.test/debian/", false),
+            ("http://a.test/domain/", false),
+            ("http://a.test/main//", false),
+        ] {
+            assert_eq!(is_folder(&asked, &url(answered)), folder, "{answered}");
+        }
     }
 }

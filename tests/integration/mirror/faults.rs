@@ -229,10 +229,12 @@ async fn a_file_that_is_elsewhere_is_kept_as_what_was_asked_for() {
 
 #[tokio::test]
 async fn metadata_outlives_its_upstream_as_stale() {
-    for fault in ["500 Internal Server Error", "403 Forbidden", "a reset"] {
+    for (fault, requests) in [("500 Internal Server Error", 2), ("403 Forbidden", 2), ("a reset", 2), ("a portal", 3)] {
         let mut bench = Bench::start(move |asked| match (asked.number, fault) {
             (0, _) => file(asked, b"signed", "\"v1\""),
             (_, "a reset") => vec![Act::Reset],
+            (_, "a portal") if asked.path == "/" => plain("200 OK", b"Welcome"),
+            (_, "a portal") => vec![head("302 Found", &[("Location", "/"), ("Content-Length", "0")])],
             (_, status) => plain(status, b"no"),
         })
         .await;
@@ -244,7 +246,7 @@ async fn metadata_outlives_its_upstream_as_stale() {
             assert_eq!(got.headers["last-modified"], DATE, "{fault}");
             assert_eq!(bench.proxy.stale_answers(), answers, "{fault}");
         }
-        assert_eq!(bench.asked().len(), 2, "{fault}: asked once per few seconds, dead or alive");
+        assert_eq!(bench.asked().len(), requests, "{fault}: asked once per few seconds, dead or alive");
     }
 }
 

@@ -135,6 +135,8 @@ pub fn answer(fault: &str, asked: &Asked, body: &[u8]) -> Vec<Act> {
         "a redirect to nowhere" => moved("gopher://127.0.0.1/"),
         "a redirect to a folder" if asked.path.ends_with('/') => plain("200 OK", PAGE),
         "a redirect to a folder" => moved(&format!("{}/", asked.path)),
+        "a redirect to a portal" if asked.path == "/" => plain("200 OK", PAGE),
+        "a redirect to a portal" => moved("/"),
         "less announced than sent" => vec![found(length - 1, V1), Act::Send(body.to_vec())],
         "more announced than sent" => vec![found(length + 1, V1), Act::Send(body.to_vec())],
         "another file" => file(asked, &theirs(fault, body), V1),

@@ -91,6 +91,7 @@ const ROWS: &[Row] = &[
     ("a redirect loop",                     [Refused(502), Refused(502), Refused(502)], 11),
     ("a redirect to nowhere",               [Refused(502), Refused(502), Refused(502)], 1),
     ("a redirect to a folder",              [Refused(404), Refused(404), Refused(404)], 2),
+    ("a redirect to a portal",              [Refused(502), Refused(502), Refused(502)], 2),
     ("less announced than sent",            [Theirs, Theirs, Refused(502)], 1),
     ("more announced than sent",            [Cut, Cut, Refused(502)], 5),
     ("more in chunks",                      [Theirs, Theirs, Lie], 1),
