@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    fs::File,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +23,6 @@ use super::{
     flight::Outcome,
     health::Health,
     held::readable,
-    ledger::Ledger,
     rotation::Rotation,
     store::Sink,
     upstream::{self, Begun, Trouble, Wanted},
@@ -51,7 +49,6 @@ pub(super) struct Download<'a> {
     client: &'a Client,
     wanted: &'a Wanted,
     mirrors: &'a Mirrors,
-    ledger: &'a Arc<dyn Ledger>,
     sink: Sink,
     progress: &'a watch::Sender<Progress>,
     announce: &'a watch::Sender<Option<Outcome>>,
@@ -105,7 +102,6 @@ impl<'a> Download<'a> {
         client: &'a Client,
         wanted: &'a Wanted,
         mirrors: &'a Mirrors,
-        ledger: &'a Arc<dyn Ledger>,
         sink: Sink,
         progress: &'a watch::Sender<Progress>,
         announce: &'a watch::Sender<Option<Outcome>>,
@@ -114,7 +110,7 @@ impl<'a> Download<'a> {
         let rotation = Rotation::new(health.order(&wanted.sources, Instant::now()));
         drop(health);
         let (announced, body, failure) = (false, None, None);
-        Self { client, wanted, mirrors, ledger, sink, progress, announce, announced, rotation, body, failure }
+        Self { client, wanted, mirrors, sink, progress, announce, announced, rotation, body, failure }
     }
 
     /// Runs to the verdict, beginning with upstream's first answer if there is one already. `Ok` means that the file is whole
@@ -263,7 +259,8 @@ impl<'a> Download<'a> {
                     "{who} sent SHA-256 {sha256}, but the file that is known has {right}"
                 )));
             }
-            teach(self.ledger, self.wanted, &self.sink.file).await.map_err(Trouble::Store)?;
+            let learnt = self.wanted.known.teach(self.wanted.place(), &self.sink.file).await;
+            learnt.map_err(Trouble::Store)?;
         }
         self.progress.send_replace(Progress { readable: whole.written, phase: Phase::Complete });
         self.announce();
@@ -350,13 +347,6 @@ pub(super) async fn in_time<T>(patient: bool, answer: impl Future<Output = Resul
     }
     let silent = || Trouble::Final(anyhow!("upstream did not answer within {} s", STALL.as_secs()));
     timeout(STALL, answer).await.map_err(|_| silent())?
-}
-
-/// Tells the ledger of a file that is what is known of it.
-pub(super) async fn teach(ledger: &Arc<dyn Ledger>, wanted: &Wanted, file: &Arc<File>) -> anyhow::Result<()> {
-    let (mirror, path) = wanted.place();
-    let (ledger, file, mirror, path) = (Arc::clone(ledger), Arc::clone(file), mirror.to_owned(), path.to_owned());
-    spawn_blocking(move || ledger.learn(&mirror, &path, &file)).await.context("reading what was fetched")
 }
 
 /// Runs what blocks on the store's file system.

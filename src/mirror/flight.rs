@@ -10,12 +10,12 @@ use reqwest::Response;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 
 use super::{
-    download::{Download, Failure, Mirrors, in_time, teach},
+    download::{Download, Failure, Mirrors, in_time},
     entity::{Entity, Phase, Progress},
+    knowledge::Knowledge,
     ledger::Ledger,
     refusal::Refusal,
     route::Class,
-    seen::{self, Seen},
     store::{Record, Store, Stored},
     upstream::{self, News, Trouble, Wanted},
 };
@@ -48,16 +48,9 @@ pub(super) struct Flights {
     checked: Mutex<HashMap<String, Checked>>,
 }
 
-/// What is known of files. Fetches that are under way when it is replaced end by what they began with.
-pub(super) struct Knowledge {
-    /// What verified metadata says of them.
-    pub ledger: Arc<dyn Ledger>,
-    /// What their stored copies are. Each of them was shown to the ledger.
-    seen: Seen,
-}
-
-/// What a flight brings: a file, and which one where that is known. A file that changes while it is fetched is two flights.
-type Name = (String, Option<Sha256Digest>);
+/// What a flight brings: a file, and, where that is known, which one and by whose word. A file that changes while it is fetched
+/// is two flights, and so is one that two ledgers have to learn from.
+type Name = (String, Option<(Sha256Digest, u64)>);
 
 /// A file that is in the store.
 pub(super) struct Kept {
@@ -88,7 +81,7 @@ impl Drop for Listing<'_> {
 impl Flights {
     pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
         let (mirrors, under_way, checked) = Default::default();
-        let knowledge = RwLock::new(Arc::new(Knowledge { ledger, seen: Seen::default() }));
+        let knowledge = RwLock::new(Arc::new(Knowledge::of(ledger)));
         Self { store, knowledge, client, runtime, offline, mirrors, under_way, checked }
     }
 
@@ -97,10 +90,11 @@ impl Flights {
         Arc::clone(&self.knowledge.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on this is known of files. Stored copies are looked at anew, so that it learns from them what there is to learn.
+    /// From now on this is known of files. What is wanted already is brought by what was known of it then.
     pub fn go_by(&self, ledger: Arc<dyn Ledger>) {
-        let knowledge = Arc::new(Knowledge { ledger, seen: Seen::default() });
-        *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = knowledge;
+        let mut knowledge = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
+        *knowledge = Arc::new(knowledge.succeeded_by(ledger));
+        drop(knowledge);
         lock(&self.checked).clear();
     }
 
@@ -110,9 +104,9 @@ impl Flights {
     }
 
     /// The file, if nobody need be asked about it and nothing be waited for: neither upstream nor a disk.
-    pub fn at_hand(&self, key: &str, class: Class, content: Option<Expected>) -> Option<Entity> {
+    pub fn at_hand(&self, known: &Knowledge, key: &str, class: Class, content: Option<Expected>) -> Option<Entity> {
         let stored = self.store.opened().get(key)?;
-        self.as_settled(key, class, content, stored)
+        self.as_settled(known, key, class, content, stored)
     }
 
     /// The file, from the store if nobody need be asked about it.
@@ -120,7 +114,8 @@ impl Flights {
         let content = wanted.content;
         if wanted.content.is_some() || self.settled_as(&wanted.key, wanted.class).is_some() {
             let stored = self.stored(&wanted).await?;
-            let settled = stored.and_then(|stored| self.as_settled(&wanted.key, wanted.class, content, stored));
+            let Wanted { known, key, class, .. } = &wanted;
+            let settled = stored.and_then(|stored| self.as_settled(known, key, *class, content, stored));
             if let Some(entity) = settled {
                 return Ok(entity);
             }
@@ -135,17 +130,14 @@ impl Flights {
     /// Sees to it that the file is in the store, and waits until it is.
     pub async fn keep(self: &Arc<Self>, wanted: Wanted) -> Result<Kept, Refusal> {
         let before = self.stored(&wanted).await?.map(|stored| stored.identity);
-        let name = (wanted.key.clone(), wanted.content.map(|content| content.sha256));
         self.find(wanted.clone()).await?;
-        let flight = lock(&self.under_way).get(&name).cloned();
+        let flight = lock(&self.under_way).get(&name(&wanted)).cloned();
         if let Some(mut flight) = flight {
             // Its end closes the channel, after the verdict and after it left the list.
             while flight.changed().await.is_ok() {}
         }
         let right = |stored: &Stored| {
-            wanted
-                .content
-                .is_none_or(|right| self.knowledge().seen.digest(&wanted.key, &stored.identity) == Some(right.sha256))
+            wanted.content.is_none_or(|right| wanted.known.has_seen(&wanted.key, &stored.identity, right.sha256))
         };
         match self.stored(&wanted).await?.filter(right) {
             Some(Stored { entity, identity, .. }) => Ok(Kept {
@@ -165,13 +157,20 @@ impl Flights {
     }
 
     /// A stored file, if neither upstream need be asked about it nor its bytes be looked at.
-    fn as_settled(&self, key: &str, class: Class, content: Option<Expected>, stored: Stored) -> Option<Entity> {
+    fn as_settled(
+        &self,
+        known: &Knowledge,
+        key: &str,
+        class: Class,
+        content: Option<Expected>,
+        stored: Stored,
+    ) -> Option<Entity> {
         let stale = match content {
             Some(_) => false,
             None => self.settled_as(key, class)?,
         };
         let right = content.map(|content| content.sha256).or(stored.sha256);
-        let seen = right.is_none_or(|right| self.knowledge().seen.digest(key, &stored.identity) == Some(right));
+        let seen = right.is_none_or(|right| known.has_seen(key, &stored.identity, right));
         let entity = seen.then_some(stored.entity)?.marked(stale);
         Some(match content {
             Some(content) => entity.vouched(content.sha256),
@@ -206,7 +205,7 @@ impl Flights {
     /// Joins the flight for a file, starting it if there is none.
     async fn join(self: &Arc<Self>, wanted: Wanted) -> Outcome {
         let mut outcome = {
-            let name = (wanted.key.clone(), wanted.content.map(|content| content.sha256));
+            let name = name(&wanted);
             let mut under_way = lock(&self.under_way);
             under_way.get(&name).cloned().unwrap_or_else(|| {
                 let (announce, outcome) = watch::channel(None);
@@ -281,33 +280,32 @@ impl Flights {
 
     /// The stored file, if it is the one that is known. It is hashed once in a run.
     async fn compared(&self, wanted: &Wanted, right: Expected, stored: Stored) -> Result<Option<Entity>, Refusal> {
-        let Wanted { key, .. } = wanted;
+        let Wanted { key, known, .. } = wanted;
         if right.size.is_some_and(|size| stored.entity.length != Some(size)) {
             tracing::info!("{key} is stored with another length than the file that is known");
             return Ok(None);
         }
-        let known = self.knowledge();
-        let digest = known.digest(wanted, &stored).await?;
+        let digest = known.digest(key, &stored).await.map_err(|error| Refusal::store(&error))?;
         if digest != right.sha256 {
-            known.seen.note(key, stored.identity, digest);
+            known.note(key, stored.identity, digest);
             tracing::warn!("{key} is stored with SHA-256 {digest}, but the file that is known has {}", right.sha256);
             return Ok(None);
         }
-        let learnt = teach(&known.ledger, wanted, stored.entity.file()).await;
+        let learnt = known.teach(wanted.place(), stored.entity.file()).await;
         learnt.map_err(|error| Refusal::store(&error))?;
         // Only now: whoever finds it seen is given it without a flight, and the ledger has to have learnt from it.
-        known.seen.note(key, stored.identity, digest);
+        known.note(key, stored.identity, digest);
         Ok(Some(stored.entity))
     }
 
     /// Whether a stored file of unknown content is not what it was when it was stored.
     async fn is_damaged(&self, wanted: &Wanted, stored: &Stored) -> Result<bool, Refusal> {
         let Some(right) = stored.sha256 else { return Ok(false) };
-        let known = self.knowledge();
-        let digest = known.digest(wanted, stored).await?;
-        known.seen.note(&wanted.key, stored.identity, digest);
+        let Wanted { key, known, .. } = wanted;
+        let digest = known.digest(key, stored).await.map_err(|error| Refusal::store(&error))?;
+        known.note(key, stored.identity, digest);
         if digest != right {
-            tracing::warn!("{} is damaged: it has SHA-256 {digest}, and had {right} when it was stored", wanted.key);
+            tracing::warn!("{key} is damaged: it has SHA-256 {digest}, and had {right} when it was stored");
         }
         Ok(digest != right)
     }
@@ -331,8 +329,8 @@ impl Flights {
             }
         };
         let progress = watch::channel(Progress { readable: 0, phase: Phase::Growing }).0;
-        let (known, sink) = (self.knowledge(), part.sink.clone());
-        let download = Download::new(&self.client, wanted, &self.mirrors, &known.ledger, sink, &progress, announce);
+        let sink = part.sink.clone();
+        let download = Download::new(&self.client, wanted, &self.mirrors, sink, &progress, announce);
         let body = match download.run(first).await {
             Ok(body) => body,
             Err(failure) => {
@@ -373,7 +371,7 @@ impl Flights {
         self.store.opened().forget(&wanted.key);
         match published.and_then(|published| published) {
             Ok((identity, sha256)) => {
-                known.seen.note(&wanted.key, identity, sha256);
+                wanted.known.note(&wanted.key, identity, sha256);
                 if !verified && wanted.class == Class::Volatile {
                     self.check(wanted, false);
                 }
@@ -391,19 +389,8 @@ impl Flights {
     }
 }
 
-impl Knowledge {
-    /// The digest of a stored file. Whoever asks notes it: it is hashed once in a run.
-    async fn digest(&self, wanted: &Wanted, stored: &Stored) -> Result<Sha256Digest, Refusal> {
-        let Stored { entity, identity, .. } = stored;
-        let key = &wanted.key;
-        if let Some(digest) = self.seen.digest(key, identity) {
-            return Ok(digest);
-        }
-        let file = Arc::clone(entity.file());
-        let hashed = spawn_blocking(move || seen::hash(&file)).await.context("reading the store");
-        let hashed = hashed.and_then(|hashed| hashed.with_context(|| format!("reading {key} in the store")));
-        hashed.map_err(|error| Refusal::store(&error))
-    }
+fn name(wanted: &Wanted) -> Name {
+    (wanted.key.clone(), wanted.content.map(|content| (content.sha256, wanted.known.number())))
 }
 
 /// Every change under these locks is a single insertion or removal: a panic elsewhere leaves nothing half-done in them.

@@ -38,6 +38,7 @@ mod health;
 mod held;
 mod here;
 mod immutable;
+mod knowledge;
 mod layout;
 mod ledger;
 mod multipart;
@@ -78,6 +79,7 @@ use self::{
     body::Piece,
     entity::Entity,
     flight::{Flights, Outcome},
+    knowledge::Knowledge,
     receipt::Receipt,
     refusal::Refusal,
     route::{Route, route},
@@ -230,11 +232,11 @@ impl Proxy {
         }
         match self.place(mirror, route)? {
             Place::Here(file) => self.open_here(file, route.path.clone()).await,
-            Place::Upstream(content) => {
+            Place::Upstream(known, content) => {
                 let key = format!("{}/{}", mirror.id, route.path);
-                match self.0.flights.at_hand(&key, route.class, content) {
+                match self.0.flights.at_hand(&known, &key, route.class, content) {
                     Some(entity) => Ok(entity),
-                    None => self.0.flights.find(Wanted::new(mirror, route, content)).await,
+                    None => self.0.flights.find(Wanted::new(mirror, route, known, content)).await,
                 }
             }
         }
@@ -242,13 +244,14 @@ impl Proxy {
 
     /// Where the file is or comes from, by what is known of it.
     fn place(&self, mirror: &Mirror, route: &Route) -> Result<Place, Refusal> {
-        let content = match self.0.flights.knowledge().ledger.look_up(&mirror.id, &route.path) {
+        let known = self.0.flights.knowledge();
+        let content = match known.look_up(&mirror.id, &route.path) {
             Known::Nothing => route.promised.map(|sha256| Expected { size: None, sha256 }),
             Known::Content(content) => Some(content),
             Known::Here(file) => return Ok(Place::Here(file)),
             Known::Refused(reason) => return Err(Refusal::unlisted(&mirror.id, &route.path, reason)),
         };
-        Ok(Place::Upstream(content))
+        Ok(Place::Upstream(known, content))
     }
 
     async fn open_here(&self, file: PathBuf, name: String) -> Outcome {
@@ -300,8 +303,8 @@ impl Served {
 enum Place {
     /// It is a verified one of this machine.
     Here(PathBuf),
-    /// It comes from upstream, and this is what is known of its content.
-    Upstream(Option<Expected>),
+    /// It comes from upstream; what is known of files, and of its content.
+    Upstream(Arc<Knowledge>, Option<Expected>),
 }
 
 fn refuse(method: &Method, Refusal { status, text }: Refusal, receipt: Receipt) -> Response<Body> {

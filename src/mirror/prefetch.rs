@@ -79,7 +79,7 @@ impl Proxy {
         let mirror = &self.0.mirrors[route.mirror];
         Ok(match self.place(mirror, &route)? {
             Place::Here(file) => Origin::Here(file),
-            Place::Upstream(content) => Origin::Upstream(Wanted::new(mirror, &route, content)),
+            Place::Upstream(known, content) => Origin::Upstream(Wanted::new(mirror, &route, known, content)),
         })
     }
 }

@@ -1,4 +1,4 @@
-use std::iter;
+use std::{iter, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use axum::http::{
@@ -13,6 +13,7 @@ use url::Url;
 
 use super::{
     entity::Head,
+    knowledge::Knowledge,
     route::{Class, Route},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) struct Wanted {
     pub class: Class,
     /// What it must be, where that is known.
     pub content: Option<Expected>,
+    /// Who says so, and is told of it.
+    pub known: Arc<Knowledge>,
 }
 
 /// What upstream answered about a stored copy.
@@ -64,8 +67,8 @@ pub(super) enum Trouble {
 }
 
 impl Wanted {
-    /// The file of a route.
-    pub fn new(mirror: &Mirror, route: &Route, content: Option<Expected>) -> Self {
+    /// The file of a route, and what it must be, where that is known.
+    pub fn new(mirror: &Mirror, route: &Route, known: Arc<Knowledge>, content: Option<Expected>) -> Self {
         // SECURITY: two mirrors may have two versions. Only what is compared with a digest may come from any of them.
         let alternates = mirror.alternates.iter().filter(|_| content.is_some()).map(address::root);
         let roots = iter::once(mirror.url.clone()).chain(alternates);
@@ -74,6 +77,7 @@ impl Wanted {
             sources: roots.map(|root| address::below(&root, &route.path)).collect(),
             class: route.class,
             content,
+            known,
         }
     }
 
@@ -262,13 +266,13 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        mirror::{Immutable, route::route},
+        mirror::{Immutable, Unlisted, route::route},
         model::Sha256Digest,
     };
 
     fn wanted(mirror: &Mirror, path: &str, content: Option<Expected>) -> Wanted {
         let route = route(std::slice::from_ref(mirror), &Immutable::default(), path).expect("a route");
-        Wanted::new(mirror, &route, content)
+        Wanted::new(mirror, &route, Arc::new(Knowledge::of(Arc::new(Unlisted))), content)
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod host;
 mod keeping;
 mod killed;
 mod known;
+mod learning;
 mod matrix;
 mod semantics;
 mod sharing;
