@@ -17,12 +17,10 @@ use super::{
     refusal::Refusal,
     route::Class,
     store::{Record, Store, Stored},
+    under_way::{Listing, Name, UnderWay},
     upstream::{self, News, Trouble, Wanted},
 };
-use crate::{
-    fetch::Client,
-    model::{Expected, Sha256Digest},
-};
+use crate::{fetch::Client, model::Expected};
 
 /// A volatile file is not asked about again for this long. APT asks for the same `InRelease` several times in a row, and
 /// with many machines at once every answer would otherwise cost a round trip.
@@ -33,7 +31,7 @@ pub(super) type Outcome = Result<Entity, Refusal>;
 
 /// The conversations with upstream: at most one per file at any time, shared by all who want that file.
 ///
-/// A flight is a task of its own, so a client that hangs up ends nothing. It stays in the list until its file is in the
+/// A flight is a task of its own, so a client that hangs up ends nothing that has begun. It stays in the list until its file is in the
 /// store, so that there is no moment in which a newcomer finds neither; a failed one leaves the list before its readers
 /// learn of it, so that whoever asks again gets a new flight.
 pub(super) struct Flights {
@@ -43,14 +41,10 @@ pub(super) struct Flights {
     runtime: Handle,
     offline: bool,
     mirrors: Mirrors,
-    under_way: Mutex<HashMap<Name, watch::Receiver<Option<Outcome>>>>,
+    under_way: UnderWay,
     /// Volatile files with a stored copy: when upstream was last asked, and whether it could be.
     checked: Mutex<HashMap<String, Checked>>,
 }
-
-/// What a flight brings: a file, and, where that is known, which one and by whose word. A file that changes while it is fetched
-/// is two flights, and so is one that two ledgers have to learn from.
-type Name = (String, Option<(Sha256Digest, u64)>);
 
 /// A file that is in the store.
 pub(super) struct Kept {
@@ -66,21 +60,17 @@ struct Checked {
     stale: bool,
 }
 
-/// Removes a flight from the list, also if its task panics or its runtime ends.
-struct Listing<'a> {
-    flights: &'a Flights,
-    name: Name,
-}
-
-impl Drop for Listing<'_> {
-    fn drop(&mut self) {
-        lock(&self.flights.under_way).remove(&self.name);
-    }
+/// What a flight does once it is known what there is.
+enum Next {
+    /// Nothing: the file is in the store.
+    Give(Entity),
+    /// It fetches the file, beginning with upstream's answer where it has been asked.
+    Bring(Option<Response>),
 }
 
 impl Flights {
     pub fn new(store: Arc<Store>, ledger: Arc<dyn Ledger>, client: Client, runtime: Handle, offline: bool) -> Self {
-        let (mirrors, under_way, checked) = Default::default();
+        let (mirrors, under_way, checked) = (Mirrors::default(), UnderWay::none(), Mutex::default());
         let knowledge = RwLock::new(Arc::new(Knowledge::of(ledger)));
         Self { store, knowledge, client, runtime, offline, mirrors, under_way, checked }
     }
@@ -131,9 +121,8 @@ impl Flights {
     pub async fn keep(self: &Arc<Self>, wanted: Wanted) -> Result<Kept, Refusal> {
         let before = self.stored(&wanted).await?.map(|stored| stored.identity);
         self.find(wanted.clone()).await?;
-        let flight = lock(&self.under_way).get(&name(&wanted)).cloned();
-        if let Some(mut flight) = flight {
-            // Its end closes the channel, after the verdict and after it left the list.
+        if let Some(mut flight) = self.under_way.get(&name(&wanted)) {
+            // Its end comes after the verdict.
             while flight.changed().await.is_ok() {}
         }
         let right = |stored: &Stored| {
@@ -204,17 +193,10 @@ impl Flights {
 
     /// Joins the flight for a file, starting it if there is none.
     async fn join(self: &Arc<Self>, wanted: Wanted) -> Outcome {
-        let mut outcome = {
-            let name = name(&wanted);
-            let mut under_way = lock(&self.under_way);
-            under_way.get(&name).cloned().unwrap_or_else(|| {
-                let (announce, outcome) = watch::channel(None);
-                under_way.insert(name.clone(), outcome.clone());
-                let flights = Arc::clone(self);
-                self.runtime.spawn(async move { flights.fly(name, &wanted, &announce).await });
-                outcome
-            })
-        };
+        let mut outcome = self.under_way.join(name(&wanted), |announce, listing| {
+            let flights = Arc::clone(self);
+            self.runtime.spawn(async move { flights.fly(&wanted, &announce, listing).await });
+        });
         match outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(outcome)) => outcome,
             Ok(None) | Err(_) => Err(Refusal::abandoned()),
@@ -223,59 +205,61 @@ impl Flights {
 
     /// Waits until no flight is under way.
     pub async fn landed(&self) {
-        loop {
-            let next = lock(&self.under_way).values().next().cloned();
-            let Some(mut flight) = next else { return };
-            // Its end closes the channel, after it left the list.
-            while flight.changed().await.is_ok() {}
-        }
+        self.under_way.landed().await;
     }
 
-    async fn fly(&self, name: Name, wanted: &Wanted, announce: &watch::Sender<Option<Outcome>>) {
-        let listing = Listing { flights: self, name };
-        match self.ask(wanted).await {
-            Ok(first) => self.bring(wanted, first, announce, listing).await,
-            Err(outcome) => {
-                announce.send_replace(Some(outcome));
+    async fn fly(&self, wanted: &Wanted, announce: &watch::Sender<Option<Outcome>>, mut listing: Listing) {
+        let outcome = match self.look(wanted).await {
+            Ok(Next::Bring(first)) => {
+                // No clock of upstream's runs meanwhile. Where it has begun to answer, it may break that off, and is asked for the
+                // rest. Who has a turn waits for upstream and the disk only, never for another flight.
+                let Some(_turn) = listing.turn(announce).await else { return };
+                return self.bring(wanted, first, announce, listing).await;
             }
-        }
+            Ok(Next::Give(entity)) => Ok(entity),
+            Err(refusal) => Err(refusal),
+        };
+        announce.send_replace(Some(outcome));
     }
 
-    /// Looks whether the file has to be brought: `Ok` if so, with upstream's answer where it has been asked; `Err` is the outcome
-    /// without one.
-    async fn ask(&self, wanted: &Wanted) -> Result<Option<Response>, Outcome> {
-        let stored = self.stored(wanted).await.map_err(Err)?;
-        let to_bring = || if self.offline { Err(Err(Refusal::offline(wanted))) } else { Ok(None) };
+    /// Looks whether the file has to be fetched: into the store, and asks upstream about a stored copy that may be old.
+    async fn look(&self, wanted: &Wanted) -> Result<Next, Refusal> {
+        let Some(stored) = self.stored(wanted).await? else { return self.to_bring(wanted, Refusal::offline) };
         if let Some(content) = wanted.content {
-            let Some(stored) = stored else { return to_bring() };
-            let right = self.compared(wanted, content, stored).await.map_err(Err)?;
-            return right.map_or_else(to_bring, |right| Err(Ok(right)));
+            return match self.compared(wanted, content, stored).await? {
+                Some(right) => Ok(Next::Give(right)),
+                None => self.to_bring(wanted, Refusal::offline),
+            };
         }
-        let Some(stored) = stored else { return to_bring() };
-        if self.is_damaged(wanted, &stored).await.map_err(Err)? {
-            return if self.offline { Err(Err(Refusal::damaged(wanted))) } else { Ok(None) };
+        if self.is_damaged(wanted, &stored).await? {
+            return self.to_bring(wanted, Refusal::damaged);
         }
         let stored = stored.entity;
         // Another flight may have landed between the asker's look into the store and this one's start.
         if let Some(stale) = self.settled_as(&wanted.key, wanted.class) {
-            return Err(Ok(stored.marked(stale)));
+            return Ok(Next::Give(stored.marked(stale)));
         }
         // No second try here and no long silence: what is stored is better than a client that waits. APT does for 30 s.
         let news = upstream::revalidate(&self.client, &wanted.sources[0], &stored.head);
         match in_time(false, news).await {
-            Ok(News::Changed(response)) => Ok(Some(response)),
+            Ok(News::Changed(response)) => Ok(Next::Bring(Some(response))),
             Ok(News::NotModified) => {
                 self.check(wanted, false);
-                Err(Ok(stored))
+                Ok(Next::Give(stored))
             }
             // Upstream's word that it is gone stands; the copy stays for `--offline`.
-            Err(trouble @ Trouble::Gone) => Err(Err(Refusal::upstream(&Failure { origin: wanted.origin(0), trouble }))),
+            Err(trouble @ Trouble::Gone) => Err(Refusal::upstream(&Failure { origin: wanted.origin(0), trouble })),
             Err(trouble) => {
                 tracing::warn!("revalidating {}: {trouble}; the stored copy is served as stale", wanted.origin(0));
                 self.check(wanted, true);
-                Err(Ok(stored.marked(true)))
+                Ok(Next::Give(stored.marked(true)))
             }
         }
+    }
+
+    /// The file has to be fetched, or refused where nobody may be asked for it.
+    fn to_bring(&self, wanted: &Wanted, refusal: fn(&Wanted) -> Refusal) -> Result<Next, Refusal> {
+        if self.offline { Err(refusal(wanted)) } else { Ok(Next::Bring(None)) }
     }
 
     /// The stored file, if it is the one that is known. It is hashed once in a run.
@@ -316,7 +300,7 @@ impl Flights {
         wanted: &Wanted,
         first: Option<Response>,
         announce: &watch::Sender<Option<Outcome>>,
-        listing: Listing<'_>,
+        listing: Listing,
     ) {
         let store = Arc::clone(&self.store);
         let part = spawn_blocking(move || store.part()).await.context("writing to the store");
@@ -393,7 +377,7 @@ fn name(wanted: &Wanted) -> Name {
     (wanted.key.clone(), wanted.content.map(|content| (content.sha256, wanted.known.number())))
 }
 
-/// Every change under these locks is a single insertion or removal: a panic elsewhere leaves nothing half-done in them.
+/// Every change under it is a single insertion or removal: a panic elsewhere leaves nothing half-done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,8 @@
 //! A request becomes a `Route` (pure: which archive, which file, can it change). What cannot change and is stored is served
 //! without asking anybody. Everything else is a *flight*: one task per file that talks to upstream, however many clients want
 //! that file. It writes to a file without a name and says how far it is; every client reads that file at an own pace, from
-//! the page cache, waiting where the bytes end. A client that leaves ends nothing, a slow one holds nobody up.
+//! the page cache, waiting where the bytes end. A client that leaves ends nothing, a slow one holds nobody up. So many are fetched
+//! at a time; what has to wait and is wanted by nobody any more is not begun.
 //!
 //! Bytes leave as cheaply as the platform allows: a [`Body`] is a row of [`Chunk`]s, most of which stand for a stretch of a file
 //! that the kernel sends by itself, once it is in the page cache; a [`Wire`] tells it to. Short files that are asked for again
@@ -54,6 +55,7 @@ mod seen;
 mod sidecar;
 mod stock;
 mod store;
+mod under_way;
 mod upstream;
 mod wire;
 #[cfg(test)]

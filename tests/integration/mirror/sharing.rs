@@ -1,14 +1,18 @@
 //! One fetch, many readers.
 
-use std::{iter, sync::Arc};
+use std::{iter, sync::Arc, time::Duration};
 
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
-use tokio::sync::Semaphore;
+use provisioner::distro::Mirror;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 
 use super::{
-    bench::{Bench, DEB, IN_RELEASE, content, drain, receive, request},
-    upstream::{Act, file, found},
+    bench::{Bench, DEB, IN_RELEASE, client, content, drain, open_on, receive, recorder, request},
+    upstream::{Act, Upstream, file, found},
 };
 
 /// A file that comes in two halves, the second when the test allows it.
@@ -139,4 +143,52 @@ async fn metadata_is_asked_for_once_by_many() {
         assert_eq!(bench.asked().len(), round, "first the file, then one question about it");
         bench.reopen(false).await;
     }
+}
+
+/// So many files are fetched at the same time.
+const FETCHES: usize = 128;
+
+#[tokio::test]
+async fn so_many_files_are_fetched_at_a_time_and_then_none_that_nobody_waits_for() {
+    let ((arrive, mut arrived), go) = (mpsc::unbounded_channel(), Arc::new(Semaphore::new(0)));
+    let script_go = Arc::clone(&go);
+    let upstream = Upstream::start(move |asked| {
+        let _ = arrive.send(());
+        iter::once(Act::Wait(Arc::clone(&script_go))).chain(file(asked, b"hello", "\"v1\"")).collect()
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mirror = Mirror::new("debian", &format!("http://{}/debian", upstream.address).parse().expect("a URL"));
+    let proxy = open_on(vec![mirror], client(Duration::from_secs(60)), folder.path(), false, recorder().0);
+    let ask = |number: usize| {
+        let proxy = proxy.clone();
+        tokio::spawn(async move {
+            receive(request(&proxy, Method::GET, &format!("debian/pool/{number}.deb"), &[]).await).await.body
+        })
+    };
+    let begun: Vec<_> = (0..FETCHES).map(ask).collect();
+    for _ in &begun {
+        arrived.recv().await.expect("a request");
+    }
+    let further: Vec<_> = (FETCHES..FETCHES + 50).map(ask).collect();
+    // This clock moves where nothing else does.
+    tokio::time::pause();
+    assert!(timeout(Duration::from_secs(1), arrived.recv()).await.is_err(), "one more than may be");
+    tokio::time::resume();
+
+    let (wanted, given_up) = further.split_first().expect("fifty");
+    for hung_up in given_up.iter().chain(&begun[1..]) {
+        hung_up.abort();
+    }
+    for hung_up in given_up {
+        while !hung_up.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(!wanted.is_finished());
+    go.add_permits(FETCHES + further.len());
+    proxy.landed().await;
+    assert_eq!(upstream.asked().len(), FETCHES + 1);
+    let stored = |number: usize| folder.path().join(format!("debian/pool/{number}.deb")).exists();
+    assert!((0..=FETCHES).all(stored), "what had begun came to its end");
 }
