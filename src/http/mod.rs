@@ -2,6 +2,7 @@
 //!
 //! It speaks HTTP/1 the way boot loaders read it: header names in title case, exact lengths, no redirects.
 
+mod holders;
 mod reply;
 mod routes;
 mod server;

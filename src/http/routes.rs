@@ -1,14 +1,15 @@
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
@@ -20,6 +21,9 @@ use crate::{
 
 /// Largest body of a callback. SSH host keys are the longest: eight RSA keys of 8192 bits are 12 KiB.
 const CALLBACK_LIMIT: usize = 16 << 10;
+
+/// How long the body of a callback may take to arrive. Those who send one have it in memory.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything that targets can reach.
 #[derive(Clone)]
@@ -122,18 +126,24 @@ async fn answers(
 async fn callback(
     State(desk): State<Arc<dyn Desk>>,
     Path((mac, token, name)): Path<(String, String, String)>,
-    body: Bytes,
-) -> StatusCode {
-    let Ok(mac) = mac.parse() else { return StatusCode::NOT_FOUND };
-    let heard = desk.callback(mac, &token, &name, &String::from_utf8_lossy(&body));
-    match heard {
+    request: Request,
+) -> Response {
+    let Ok(mac) = mac.parse() else { return StatusCode::NOT_FOUND.into_response() };
+    let body = match timeout(CALLBACK_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        // What still comes is not the next request (RFC 9110 §15.5.9).
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
+    };
+    let status = match desk.callback(mac, &token, &name, &String::from_utf8_lossy(&body)) {
         Heard::Taken => {
             desk.settled().await;
             StatusCode::NO_CONTENT
         }
         Heard::Unknown => StatusCode::NOT_FOUND,
         Heard::Malformed => StatusCode::BAD_REQUEST,
-    }
+    };
+    status.into_response()
 }
 
 async fn boot_file(

@@ -4,6 +4,7 @@ mod answers;
 mod cache;
 mod cli;
 mod fetch;
+mod http;
 mod kickstart;
 mod mirror;
 mod mounts;

@@ -13,6 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode},
 };
 use futures_util::{Stream, StreamExt, future::BoxFuture};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use provisioner::{
     distro::Mirror,
     fetch::Client,
@@ -173,11 +174,21 @@ pub fn impatient_client() -> Client {
 
 /// An error is only a longer silence than this one.
 pub fn client(silence: Duration) -> reqwest::Client {
+    client_builder(silence).build().expect("a client")
+}
+
+/// The same, to be told more.
+pub fn client_builder(silence: Duration) -> reqwest::ClientBuilder {
     // For the TLS provider that reqwest wants to find; who came first has installed the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Every upstream here is plain http, and this machine's certificates take a while to read.
-    let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().read_timeout(silence);
-    client.build().expect("a client")
+    reqwest::Client::builder().tls_certs_only([]).no_proxy().read_timeout(silence)
+}
+
+/// Allows this process as many connections as it may have, both ends of which are its own here.
+pub fn room_for_connections() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("set");
 }
 
 /// Puts a mirror on a port of loopback, below `/mirror/`, as the provisioner does.

@@ -1,6 +1,6 @@
 //! Three hundred connections to the server of the provisioning network, all for one file.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use provisioner::{
@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     archive::{Book, FILE, KEY, expected},
-    bench::{client, content, listen, open_with},
+    bench::{client, client_builder, content, listen, open_with, room_for_connections},
     chance::Chance,
     upstream::{Act, Upstream, found},
 };
@@ -68,6 +68,7 @@ impl Wish {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_readers_with_random_ranges_are_one_request_upstream() {
+    room_for_connections();
     let mut chance = Chance::of_this_run();
     for known in [false, true] {
         let (body, go) = (Arc::new(content(1_500_000)), Arc::new(Semaphore::new(0)));
@@ -86,17 +87,23 @@ async fn three_hundred_readers_with_random_ranges_are_one_request_upstream() {
         }
         let ledger: Arc<dyn Ledger> = if known { book } else { Arc::new(Unlisted) };
         // A crowd keeps a slow machine busy for longer than an impatient client waits.
-        let client = client(Duration::from_secs(60));
+        let patience = Duration::from_secs(60);
         let on_served = Arc::new(|_, _: &_| {});
-        let proxy = open_with(vec![mirror], ledger, client.clone(), folder.path(), false, on_served);
+        let proxy = open_with(vec![mirror], ledger, client(patience), folder.path(), false, on_served);
         let url = format!("http://{}/mirror/{KEY}", listen(proxy.clone()));
+        // A single client may not hold as many connections.
+        let clients: Vec<_> = (1..=3)
+            .map(|host| {
+                client_builder(patience).local_address(IpAddr::from([127, 0, 0, host])).build().expect("a client")
+            })
+            .collect();
         let mut readers = JoinSet::new();
         // The last crowd comes when all is there.
         for crowd in 0..=PIECES {
             if crowd == PIECES {
                 proxy.landed().await;
             }
-            for _ in 0..READERS.div_ceil(PIECES + 1) {
+            for client in clients.iter().cycle().take(READERS.div_ceil(PIECES + 1)) {
                 let wish = Wish::any(&mut chance, body.len());
                 readers.spawn(wish.comes_true(client.clone(), url.clone(), Arc::clone(&body)));
             }

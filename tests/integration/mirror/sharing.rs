@@ -11,7 +11,9 @@ use tokio::{
 };
 
 use super::{
-    bench::{Bench, DEB, IN_RELEASE, client, content, drain, open_on, receive, recorder, request},
+    bench::{
+        Bench, DEB, IN_RELEASE, client, content, drain, open_on, receive, recorder, request, room_for_connections,
+    },
     upstream::{Act, Upstream, file, found},
 };
 
@@ -150,6 +152,7 @@ const FETCHES: usize = 128;
 
 #[tokio::test]
 async fn so_many_files_are_fetched_at_a_time_and_then_none_that_nobody_waits_for() {
+    room_for_connections();
     let ((arrive, mut arrived), go) = (mpsc::unbounded_channel(), Arc::new(Semaphore::new(0)));
     let script_go = Arc::clone(&go);
     let upstream = Upstream::start(move |asked| {
