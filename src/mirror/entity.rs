@@ -3,6 +3,7 @@ use std::{fs::File, io, ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::held::limit;
 use crate::model::Sha256Digest;
 
 /// What upstream said about a file, passed on to clients as it came.
@@ -85,8 +86,7 @@ impl Entity {
     /// Reads a part of it, or all; a part needs a known length.
     pub fn reader(&self, part: Option<Range<u64>>) -> Reader {
         let (offset, end) = part.map_or((0, self.length), |part| (part.start, Some(part.end)));
-        let held = self.verified;
-        Reader { progress: self.progress.clone(), offset, end, held }
+        Reader { progress: self.progress.clone(), offset, end, known: self.verified }
     }
 }
 
@@ -96,8 +96,8 @@ pub(super) struct Reader {
     progress: Option<watch::Receiver<Progress>>,
     offset: u64,
     end: Option<u64>,
-    /// Its last byte waits for the verdict, so that no part of a wrong file is taken for right.
-    held: bool,
+    /// Whether the file's content is.
+    known: bool,
 }
 
 impl Reader {
@@ -112,21 +112,18 @@ impl Reader {
         if self.finished() {
             return Ok(None);
         }
-        let (offset, end, held) = (self.offset, self.end.unwrap_or(u64::MAX), self.held);
-        let limit = |now: &Progress| {
-            let end = if held && now.phase == Phase::Growing { end.saturating_sub(1) } else { end };
-            now.readable.min(end)
-        };
+        let (offset, end, known) = (self.offset, self.end, self.known);
         let limit = match &mut self.progress {
-            None => end,
+            None => end.unwrap_or(u64::MAX),
             Some(progress) => {
-                let news = progress.wait_for(|now| limit(now) > offset || now.phase != Phase::Growing).await;
+                let arrived = |now: &Progress| limit(*now, end, known) > offset || now.phase != Phase::Growing;
+                let news = progress.wait_for(arrived).await;
                 // The writer is gone without a verdict (its runtime ended): that is no end of file.
                 let now = *news.map_err(|_| io::Error::other("the fetch was abandoned"))?;
                 if now.phase == Phase::Broken {
                     return Err(io::Error::other("the fetch from upstream failed"));
                 }
-                limit(&now)
+                limit(now, end, known)
             }
         };
         let until = limit.min(offset.saturating_add(most));

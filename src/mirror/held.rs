@@ -1,3 +1,7 @@
+//! What of a growing file may be given out before the verdict.
+
+use super::entity::{Phase, Progress};
+
 /// How many of the last bytes of a file whose content is known are held back until the verdict.
 ///
 /// A shorter file is given out after its verdict only, as most packages are, so that a wrong one costs its clients nothing but
@@ -17,9 +21,36 @@ pub(super) fn readable(written: u64, length: Option<u64>, known: bool) -> u64 {
     }
 }
 
+/// Up to where who reads up to `end`, or all, may read now; the writer has said what is [`readable`].
+///
+/// A part of a file whose content is known may end long before what is held back of it. It lacks its last byte too until the
+/// verdict, so that no part of a wrong file is taken for right.
+pub(super) fn limit(now: Progress, end: Option<u64>, known: bool) -> u64 {
+    let waits = known && now.phase == Phase::Growing;
+    now.readable.min(end.map_or(u64::MAX, |end| end.saturating_sub(u64::from(waits))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_known_file_lacks_its_last_byte_until_the_verdict() {
+        let (growing, complete) = (Phase::Growing, Phase::Complete);
+        for (readable, phase, end, [known, unknown]) in [
+            (90, growing, Some(20), [19, 20]),
+            (20, growing, Some(20), [19, 20]),
+            (19, growing, Some(20), [19, 19]),
+            (90, growing, Some(0), [0, 0]),
+            (90, growing, None, [90, 90]),
+            (100, complete, Some(20), [20, 20]),
+            (100, complete, Some(100), [100, 100]),
+            (100, complete, None, [100, 100]),
+        ] {
+            let now = Progress { readable, phase };
+            assert_eq!([true, false].map(|is| limit(now, end, is)), [known, unknown], "{now:?}, up to {end:?}");
+        }
+    }
 
     #[test]
     fn the_end_waits_for_the_verdict() {
