@@ -1,7 +1,7 @@
 use std::{
     fmt,
     fs::File,
-    io::IoSlice,
+    io::{self, IoSlice},
     ops::Range,
     os::unix::fs::FileExt,
     sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -57,9 +57,20 @@ pub struct Lane(Arc<Mutex<Vec<Mark>>>);
 
 /// Where in which file a mark's bytes are.
 #[derive(Debug)]
-pub(super) struct Mark {
+struct Mark {
+    file: Arc<File>,
+    offset: u64,
+}
+
+/// A write with a stretch in it, up to that stretch's end.
+#[derive(Debug)]
+pub(super) struct Marked<'a> {
+    /// Plain bytes, which come first.
+    pub plain: &'a [IoSlice<'a>],
+    /// Then these of this file.
     pub file: Arc<File>,
     pub offset: u64,
+    pub length: usize,
 }
 
 /// The region of the marks: zeroes that the kernel never has to make, since nobody touches them.
@@ -191,13 +202,32 @@ impl Stretch {
 }
 
 impl Lane {
+    /// What the first mark among the slices of a write stands for, if there is one.
+    ///
+    /// It takes all marks away, which are made for one write: whoever writes next makes them anew.
+    ///
+    /// # Errors
+    /// A mark that another lane gave out.
+    pub(super) fn take<'a>(&self, slices: &'a [IoSlice<'a>]) -> io::Result<Option<Marked<'a>>> {
+        let mut marked = slices.iter().enumerate();
+        let Some((at, slot, length)) = marked.find_map(|(at, slice)| Some((at, Self::slot(slice)?, slice.len())))
+        else {
+            return Ok(None);
+        };
+        let mut marks = self.marks();
+        let mark = marks.drain(..).nth(slot);
+        let Mark { file, offset } =
+            mark.ok_or_else(|| io::Error::other("a stretch was made for another connection"))?;
+        Ok(Some(Marked { plain: &slices[..at], file, offset, length }))
+    }
+
     /// The slot that a slice marks, if it is a mark.
-    pub(super) fn slot(slice: &[u8]) -> Option<usize> {
+    fn slot(slice: &[u8]) -> Option<usize> {
         slice.as_ptr().addr().checked_sub(REGION.as_ptr().addr()).filter(|slot| *slot < MARKS && !slice.is_empty())
     }
 
-    /// Those that were made since they were last cleared, by slot.
-    pub(super) fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
+    /// Those that were made since they were last taken, by slot.
+    fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
         // A panic in a chunk leaves whole marks.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

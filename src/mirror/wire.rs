@@ -1,6 +1,5 @@
 use std::{
     io::{self, IoSlice},
-    mem,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -16,7 +15,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::chunk::{Lane, Mark};
+use super::chunk::{Lane, Marked};
 
 /// After so many bytes the other connections have their turn, however fast this one's client is. Without that, one that takes
 /// bytes as fast as they come would keep a thread for 128 MiB, which is how often tokio lets a task poll in a row.
@@ -65,18 +64,14 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Some(at) = slices.iter().position(|slice| Lane::slot(slice).is_some()) else {
+        let Some(marked) = self.lane.take(slices)? else {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         };
-        // Marks are made for one write: whoever writes next makes them anew.
-        let mut marks = mem::take(&mut *self.lane.marks());
         // It is woken again once the events of the others have been looked at.
         let result = match self.turn >= TURN && pin!(yield_now()).poll(cx).is_pending() {
             true => Poll::Pending,
-            false => self.poll_send(cx, &slices[..at], &slices[at], &marks),
+            false => self.poll_send(cx, &marked),
         };
-        marks.clear();
-        *self.lane.marks() = marks;
         match &result {
             Poll::Ready(Ok(sent)) => self.turn += sent,
             Poll::Ready(Err(_)) | Poll::Pending => self.turn = 0,
@@ -99,18 +94,10 @@ impl AsyncWrite for Wire {
 
 impl Wire {
     /// Writes plain bytes and what a mark stands for, or as much of them as the socket takes.
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        plain: &[IoSlice<'_>],
-        marked: &[u8],
-        marks: &[Mark],
-    ) -> Poll<io::Result<usize>> {
-        let mark = Lane::slot(marked).and_then(|slot| marks.get(slot));
-        let mark = mark.ok_or_else(|| io::Error::other("a stretch was made for another connection"))?;
+    fn poll_send(&self, cx: &mut Context<'_>, marked: &Marked<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            let sent = self.stream.try_io(Interest::WRITABLE, || self.send(plain, mark, marked.len()));
+            let sent = self.stream.try_io(Interest::WRITABLE, || self.send(marked));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
@@ -118,7 +105,8 @@ impl Wire {
         }
     }
 
-    fn send(&self, plain: &[IoSlice<'_>], mark: &Mark, length: usize) -> io::Result<usize> {
+    fn send(&self, marked: &Marked<'_>) -> io::Result<usize> {
+        let &Marked { plain, ref file, mut offset, length } = marked;
         let plain_length: usize = plain.iter().map(|slice| slice.len()).sum();
         if plain_length > 0 {
             // MORE: headers share a packet with what follows.
@@ -128,8 +116,7 @@ impl Wire {
                 return Ok(sent);
             }
         }
-        let mut offset = mark.offset;
-        match retry_on_intr(|| sendfile(&self.stream, &mark.file, Some(&mut offset), length)) {
+        match retry_on_intr(|| sendfile(&self.stream, file, Some(&mut offset), length)) {
             // The next try tells why.
             Ok(0) | Err(_) if plain_length > 0 => Ok(plain_length),
             // The file was cut short under our hands. The body is not what was promised, so the connection breaks.
