@@ -108,7 +108,7 @@ fn whoever_reads_json_finds_one_kind_of_object_on_standard_error_for_every_error
         ),
         (&["fetch", "--distro=debian", gone], "ERROR", &["there is no such directory"]),
         (&["cache", "size", "--prefix=/nonexistent"], "ERROR", &["there is no cache in /nonexistent"]),
-        (&["render", "answers", "--offline", "--distro=debian"], "WARN", &["every account locked"]),
+        (&["render", "answers", "--distro=debian", "--version=13", "--offline"], "WARN", &["every account locked"]),
     ] {
         // No filter of diagnostics may hide why it ended.
         let ran = run_with(&[("RUST_LOG", "off")], &[args, &["--log-format=json"]].concat());
