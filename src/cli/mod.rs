@@ -54,7 +54,8 @@ pub fn run() -> ExitCode {
 }
 
 /// As many descriptors as this user may have. Shells give 1024, for programs that still use select(2). 256 TFTP transfers with
-/// a socket and a file each and 1024 HTTP connections, most with a file too, need more than twice that.
+/// a socket and a file each, 1024 HTTP connections, most with a file too, and 128 files on their way from upstream need more
+/// than twice that.
 fn raise_descriptor_limit() {
     // With fewer the servers turn clients away sooner, and say so.
     let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -105,7 +105,7 @@ pub async fn fetch(plan: &Plan, ahead: Ahead, say: &(dyn Fn(&str) + Sync)) -> an
             Err(error) => fetched.missing.push(error.to_string()),
         }
         let done = index + 1;
-        if done % STEP == 0 && done < total {
+        if done % STEP == 0 && done < total && !plan.offline {
             say(&format!("{done} of {total} packages, {} MB fetched", fetched.bytes / 1_000_000));
         }
     }
