@@ -6,7 +6,7 @@ use super::{
     local::Link,
     passphrase,
     plan::trust,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, Purpose, prepare},
 };
 use crate::serve::{self, Ahead, Fetched};
 
@@ -18,7 +18,7 @@ const NAMED: usize = 20;
 pub async fn run(flags: FetchFlags) -> anyhow::Result<()> {
     let FetchFlags { boot_files_only, verb: VerbFlags { plan, log } } = flags;
     let console = Console::new(log.log_format);
-    let Prepared { mut plan, notes } = prepare(plan, Link::None).await?;
+    let Prepared { mut plan, notes } = prepare(plan, Link::None, Purpose::Run).await?;
     passphrase::stand_in(&mut plan)?;
     console.chosen("cache prefix", format!("{}/", plan.prefix.display()));
     console.chosen("distro uid", plan.release.uid());

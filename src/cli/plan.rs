@@ -4,7 +4,7 @@ use super::{
     console::Console,
     flags::VerbFlags,
     local::Link,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, Purpose, prepare},
     serve::memory_need,
 };
 use crate::{
@@ -19,10 +19,9 @@ use crate::{
 /// What it is, and how it was decided.
 type Row = (&'static str, String);
 
-/// `provisioner plan`: what would be served and changed. Does none of it; the cache remembers which releases there were, as
-/// after every question.
+/// `provisioner plan`: what would be served and changed. Does none of it.
 pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
-    let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real).await?;
+    let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real, Purpose::Show).await?;
     serve::check_handoff(&plan.recipe.handoff)?;
     let mut rows = describe(&plan);
     let changes = serve::needed_changes(&plan, &Place::Here, &Tools::default())?;

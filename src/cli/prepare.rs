@@ -22,9 +22,18 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// From flags to a plan. Asks which release is the newest and which mirror has it, changes nothing but what is remembered of
-/// that for a start without the network.
-pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be carried out.
+    Run,
+    /// To be looked at.
+    Show,
+}
+
+/// From flags to a plan. Asks which release is the newest and which mirror has it; what is carried out remembers that for a start
+/// without the network. Changes nothing else.
+pub async fn prepare(flags: PlanFlags, link: Link, purpose: Purpose) -> anyhow::Result<Prepared> {
     let settings = Settings::from(flags);
     let problem = |problem| Problems(vec![problem]);
     let catalogue = local::catalogue(&settings).map_err(problem)?;
@@ -41,6 +50,7 @@ pub async fn prepare(flags: PlanFlags, link: Link) -> anyhow::Result<Prepared> {
         flavour: &draft.recipe.flavour,
         arch: draft.arch,
         prefix: &draft.prefix,
+        remember: purpose == Purpose::Run,
         offline: draft.offline,
         now: Timestamp::now(),
     };

@@ -3,7 +3,7 @@ use super::{
     flags::RehearseFlags,
     local::Link,
     passphrase, password,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, Purpose, prepare},
     serve::{USUAL_MEMORY, announce},
 };
 use crate::{
@@ -17,7 +17,7 @@ const LINK: Link = Link::Named(Tap::NAME);
 /// `provisioner rehearse`
 pub async fn run(flags: RehearseFlags) -> anyhow::Result<()> {
     let console = Console::new(flags.verb.log.log_format);
-    let Prepared { mut plan, notes, .. } = prepare(flags.verb.plan, LINK).await?;
+    let Prepared { mut plan, notes, .. } = prepare(flags.verb.plan, LINK, Purpose::Run).await?;
     serve::check_handoff(&plan.recipe.handoff)?;
     let options = Options {
         firmware: flags.firmware.into(),

@@ -3,7 +3,7 @@ use super::{
     flags::{FirmwareArg, LoaderFlags, VerbFlags},
     local::Link,
     passphrase,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, Purpose, prepare},
 };
 use crate::{
     boot::{Carrier, MachineUrls, Names, Scripts, Secret},
@@ -50,7 +50,7 @@ pub async fn loader(flags: LoaderFlags) -> anyhow::Result<()> {
 
 /// The plan. What is noted on the way to it is none of the output.
 async fn prepared(flags: VerbFlags) -> anyhow::Result<Plan> {
-    let Prepared { plan, notes } = prepare(flags.plan, Link::None).await?;
+    let Prepared { plan, notes } = prepare(flags.plan, Link::None, Purpose::Show).await?;
     for note in notes {
         console::note(flags.log.log_format, &note);
     }

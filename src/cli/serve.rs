@@ -8,7 +8,7 @@ use super::{
     local::Link,
     passphrase, password,
     plan::trust,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, Purpose, prepare},
 };
 use crate::{
     distro::Release,
@@ -24,7 +24,7 @@ pub const USUAL_MEMORY: u32 = 2048;
 
 /// `provisioner`: serves until ^C.
 pub async fn run(flags: PlanFlags, serve_flags: ServeFlags, console: Console) -> anyhow::Result<()> {
-    let Prepared { mut plan, notes, .. } = prepare(flags, Link::Real).await?;
+    let Prepared { mut plan, notes, .. } = prepare(flags, Link::Real, Purpose::Run).await?;
     probe::privileges()?.check()?;
     serve::check_handoff(&plan.recipe.handoff)?;
     announce(&console, &plan, &notes);

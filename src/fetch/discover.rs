@@ -32,6 +32,8 @@ pub struct Question<'a> {
     pub arch: Arch,
     /// Directory of everything kept: what was learnt last time stands below it.
     pub prefix: &'a Path,
+    /// Keep what is learnt there. Who only looks leaves nothing.
+    pub remember: bool,
     /// Ask nobody.
     pub offline: bool,
     /// The time, for the validity of signatures.

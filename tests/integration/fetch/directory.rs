@@ -30,6 +30,7 @@ async fn found(distro: &str, version: Option<&str>, directory: &Path, key: &Test
         flavour: &distro.default_flavour,
         arch: Arch::X86_64,
         prefix: prefix.path(),
+        remember: true,
         offline: false,
         now: Timestamp::from_second(NOW)?,
     };

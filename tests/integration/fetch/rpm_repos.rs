@@ -94,6 +94,7 @@ impl World {
             flavour: "Workstation",
             arch: Arch::X86_64,
             prefix: &self.prefix(),
+            remember: true,
             offline,
             now: Timestamp::from_second(NOW)?,
         };

@@ -31,6 +31,7 @@ impl Starts {
             flavour: &distro.default_flavour,
             arch: Arch::X86_64,
             prefix: self.prefix.path(),
+            remember: true,
             offline,
             now: Timestamp::from_second(NOW)?,
         };

@@ -75,11 +75,11 @@ fn a_machine_that_comes_late_reads_the_metadata_of_the_state_that_is_served() {
     let Some(house) = House::make(&[&PROGRAMS[..], &["dnf"]].concat()) else { return };
     let world = World::new(&house);
     world.fetch().says("ready for --offline");
-    world.archive.server().asked();
-    fs::remove_dir_all(house.prefix().join("mirror/fedora").join(world.tree.updates_path()).join("repodata"))
-        .expect("kept");
-    let mut program = world.start(&["--refresh=never"]);
+    let repodata = house.prefix().join("mirror/fedora").join(world.tree.updates_path()).join("repodata");
+    fs::remove_dir_all(repodata).expect("it was fetched");
+    let mut program = world.start(&["--refresh=never", "-v"]);
     program.says("ready to provision!");
+    program.warns("what machines read of the repositories is here");
     house.lan.client_ip(&["addr", "add", "192.168.42.77/24", "dev", "eth0"]);
     world.update("1.2");
     let hello = fs::read_to_string(world.install("target").join("usr/bin/hello")).expect("an installed program");
