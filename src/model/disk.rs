@@ -2,7 +2,8 @@ use std::{fmt, str::FromStr};
 
 use super::ParseError;
 
-/// Which disk is erased. "Fixed" is never removable, never USB, never a memory card, never the one the installer came from.
+/// Which disk is erased. "Fixed" is never removable, never USB, never on a storage network, never a memory card, never the one
+/// the installer came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Disk {
     /// The first fixed disk.
@@ -51,8 +52,8 @@ fn size(text: &str) -> Option<u64> {
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FirstFixed => f.write_str("the first fixed disk (not removable, not USB)"),
-            Self::Smallest => f.write_str("the smallest fixed disk (not removable, not USB)"),
+            Self::FirstFixed => f.write_str("the first fixed disk (not removable, not USB, not on a storage network)"),
+            Self::Smallest => f.write_str("the smallest fixed disk (not removable, not USB, not on a storage network)"),
             Self::Size(bytes) => write!(f, "the fixed disk of {} GB", bytes / 1_000_000_000),
             Self::Device(device) => f.write_str(device),
         }

@@ -2,7 +2,8 @@
 # pick-disk first | smallest | size BYTES | device PATH: prints the device that will be erased, or fails. The last line on
 # stderr says why. For any shell that an installer may have: busybox, dash, bash.
 #
-#   first          the first fixed disk: nothing removable, nothing on USB, no memory card, nothing that is mounted
+#   first          the first fixed disk: nothing removable, nothing on USB or on a storage network, no memory card, nothing
+#                  that is mounted
 #   smallest       the smallest of those; the first of several
 #   size BYTES     the only one of those whose size is within 5 % of BYTES
 #   device PATH    that one, whatever it is and wherever it is attached
@@ -30,8 +31,19 @@ objection() {
 	mmcblk*) [ "$(read_or "$path/device/type" SD)" = MMC ] || { echo "a memory card"; return; } ;;
 	esac
 	case $path in
+	*/virtual/block/*) echo "no disk"; return ;;
 	*/usb[0-9]*/*) echo "on USB"; return ;;
+	# SECURITY: other machines may have their data there. Fibre Channel, FCoE too, is told by its remote port (SAS has
+	# port-0:0), iSCSI by its session, whichever card or driver it is.
+	*/rport-[0-9]*/* | */session[0-9]*/*) echo "on a storage network"; return ;;
 	esac
+	# NVMe by its controller; a head over several paths lies beside links to the controllers of all.
+	for transport in "${path%/*}/transport" "${path%/*}"/nvme*/transport; do
+		case $(read_or "$transport" pcie) in
+		pcie | apple-nvme) ;;
+		*) echo "on a storage network"; return ;;
+		esac
+	done
 	[ "$(read_or "$path/hidden" 0)" = 0 ] || { echo "one path of several"; return; }
 	[ "$(read_or "$path/removable" 0)" = 0 ] || { echo "removable"; return; }
 	# A whole enclosure can be: Thunderbolt says so at the device above the disk.

@@ -110,7 +110,8 @@ pub struct PlanFlags {
         help_heading = "System"
     )]
     ntp: Vec<String>,
-    /// Disk to erase: a device, a size such as 500G, or smallest [default: the first that is neither removable nor USB]
+    /// Disk to erase: a device, a size such as 500G, or smallest [default: the first that is not removable, not USB, not on a
+    /// storage network]
     #[arg(long, value_name = "DISK", env = "PROVISIONER_DISK", hide_env = true, help_heading = "System")]
     disk: Option<Disk>,
     /// Layout of the disk: plain, lvm or btrfs [default: plain]

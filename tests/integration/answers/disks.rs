@@ -1,6 +1,6 @@
 //! The choice of the disk, with the shells that installers have.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use tempfile::TempDir;
 
@@ -26,7 +26,10 @@ impl Machine {
 
     /// A disk at `place` below `/sys/devices`, with some of its attributes.
     fn disk(self, name: &str, place: &str, size: u64, attributes: &[(&str, &str)]) -> Self {
-        let place = self.0.path().join("sys/devices").join(place).join("block").join(name);
+        // As get_device_parent() of the kernel has it: of a class device, such as an NVMe controller, it is a child; of all
+        // others a folder further down.
+        let class = if name.starts_with("nvme") { "" } else { "block" };
+        let place = self.device(place).join(class).join(name);
         for (attribute, text) in [("size", &*size.to_string()), ("removable", "0"), ("ro", "0")] {
             write(&place.join(attribute), &format!("{text}\n"));
         }
@@ -36,6 +39,19 @@ impl Machine {
         symlink(&place, self.0.path().join("sys/block").join(name)).expect("a link");
         write(&self.0.path().join("dev").join(name), "");
         self
+    }
+
+    /// An NVMe controller, and the link to it of its subsystem.
+    fn controller(self, name: &str, place: &str, transport: &str) -> Self {
+        let (place, subsystem) = (self.device(place).join(name), self.device(SUBSYSTEM));
+        write(&place.join("transport"), &format!("{transport}\n"));
+        fs::create_dir_all(&subsystem).expect("a folder");
+        symlink(&place, subsystem.join(name)).expect("a link");
+        self
+    }
+
+    fn device(&self, place: &str) -> PathBuf {
+        self.0.path().join("sys/devices").join(place)
     }
 
     /// What every shell answers: the disk, or the reason why there is none.
@@ -61,6 +77,8 @@ impl Machine {
 }
 
 const PCI: &str = "pci0000:00/0000:00";
+const SUBSYSTEM: &str = "virtual/nvme-subsystem/nvme-subsys0";
+const FABRICS: &str = "virtual/nvme-fabrics/ctl";
 
 fn sata(port: u32) -> String {
     format!("{PCI}:17.0/ata{port}/host{port}/target{port}:0:0/{port}:0:0:0")
@@ -94,7 +112,7 @@ fn the_first_fixed_disk_is_taken_and_never_a_stick() {
             machine()
                 .disk("mmcblk0", &format!("{PCI}:01.0/mmc0"), 32 * GB, &[("device/type", "MMC")])
                 .disk("sdb", &sata(1), 500 * GB, &[])
-                .disk("nvme0n1", "virtual/nvme-subsystem/nvme-subsys0", 500 * GB, &[]),
+                .disk("nvme0n1", SUBSYSTEM, 500 * GB, &[]),
             Ok("nvme0n1"),
         ),
         (
@@ -152,6 +170,114 @@ fn the_first_fixed_disk_is_taken_and_never_a_stick() {
 }
 
 #[test]
+fn disks_behind_every_card_of_the_machine_are_found() {
+    if !shells() {
+        return;
+    }
+    let nvme = format!("{PCI}:1d.0/0000:05:00.0/nvme");
+    let mmc = [("device/type", "MMC")];
+    for (what, name, place, attributes) in [
+        ("AHCI", "sda", sata(1), &[][..]),
+        ("a RAID volume of megaraid_sas", "sda", format!("{PCI}:01.0/0000:01:00.0/host0/target0:2:0/0:2:0:0"), &[]),
+        ("hv_storvsc", "sda", "LNXSYSTM:00/LNXSYBUS:00/VMBUS:00/f8b3781a/host0/target0:0:0/0:0:0:0".into(), &[]),
+        ("vmw_pvscsi", "sda", format!("{PCI}:15.0/0000:03:00.0/host2/target2:0:0/2:0:0:0"), &[]),
+        ("virtio-scsi", "sda", format!("{PCI}:04.0/virtio1/host0/target0:0:0/0:0:0:0"), &[]),
+        (
+            "SAS, as of mpt3sas and smartpqi",
+            "sda",
+            format!("{PCI}:02.0/0000:02:00.0/host0/port-0:0/end_device-0:0/target0:0:0/0:0:0:0"),
+            &[],
+        ),
+        (
+            "SAS behind an expander",
+            "sda",
+            format!(
+                "{PCI}:02.0/0000:02:00.0/host0/port-0:0/expander-0:0/port-0:0:1/end_device-0:0:1/target0:0:1/0:0:1:0"
+            ),
+            &[],
+        ),
+        ("virtio-blk", "vda", format!("{PCI}:04.0/virtio1"), &[]),
+        ("Xen", "xvda", "vbd-51712".into(), &[]),
+        ("eMMC", "mmcblk0", format!("{PCI}:1a.0/mmc_host/mmc0/mmc0:0001"), &mmc),
+        ("NVMe", "nvme0n1", format!("{nvme}/nvme0"), &[]),
+        ("NVMe with native multipath", "nvme0n1", SUBSYSTEM.into(), &[]),
+    ] {
+        let machine = Machine::new().controller("nvme0", &nvme, "pcie").disk(name, &place, 500 * GB, attributes);
+        assert_eq!(machine.pick(&["first"]), Ok(name.to_owned()), "{what}");
+    }
+    let apple = "platform/soc/27bcc0000.nvme/nvme";
+    let machine = Machine::new().controller("nvme0", apple, "apple-nvme").disk("nvme0n1", SUBSYSTEM, 500 * GB, &[]);
+    assert_eq!(machine.pick(&["first"]), Ok("nvme0n1".into()));
+    let two_ports = Machine::new().controller("nvme0", &nvme, "pcie").controller("nvme1", &nvme, "pcie");
+    let machine = two_ports.disk("nvme0n1", SUBSYSTEM, 500 * GB, &[]);
+    assert_eq!(machine.pick(&["first"]), Ok("nvme0n1".into()));
+}
+
+#[test]
+fn nothing_on_a_storage_network_is_taken_unless_it_is_named() {
+    if !shells() {
+        return;
+    }
+    // Each would come before the machine's own disk.
+    let hba = format!("{PCI}:03.0/0000:01:00.0/host7");
+    let nvme = format!("{PCI}:1d.0/0000:05:00.0/nvme");
+    let fabric = |transport| Machine::new().controller("nvme0", FABRICS, transport);
+    let network = "on a storage network";
+    for (what, machine, name, place, why) in [
+        ("Fibre Channel", Machine::new(), "sda", format!("{hba}/rport-7:0-0/target7:0:0/7:0:0:0"), network),
+        (
+            "Fibre Channel, virtual port",
+            Machine::new(),
+            "sda",
+            format!("{hba}/vport-7:0-0/host8/rport-8:0-1/target8:0:0/8:0:0:3"),
+            network,
+        ),
+        (
+            "FCoE",
+            Machine::new(),
+            "sda",
+            "virtual/net/eth0.100-fcoe/ctlr_0/host6/rport-6:0-2/target6:0:0/6:0:0:0".into(),
+            network,
+        ),
+        ("iSCSI of a card", Machine::new(), "sda", format!("{hba}/session1/target7:0:0/7:0:0:0"), network),
+        ("iSCSI", Machine::new(), "sda", "platform/host3/session12/target3:0:0/3:0:0:1".into(), network),
+        ("NVMe over TCP", fabric("tcp"), "nvme0n1", format!("{FABRICS}/nvme0"), network),
+        ("NVMe over TCP, multipath", fabric("tcp"), "nvme0n1", SUBSYSTEM.into(), network),
+        ("NVMe over RDMA, multipath", fabric("rdma"), "nvme0n1", SUBSYSTEM.into(), network),
+        ("NVMe over Fibre Channel, multipath", fabric("fc"), "nvme0n1", SUBSYSTEM.into(), network),
+        (
+            "NVMe with a path over the network",
+            Machine::new().controller("nvme0", &nvme, "pcie").controller("nvme1", FABRICS, "tcp"),
+            "nvme0n1",
+            SUBSYSTEM.into(),
+            network,
+        ),
+        ("nbd", Machine::new(), "nbd0", "virtual".into(), ""),
+        ("Ceph", Machine::new(), "rbd0", "virtual".into(), ""),
+        ("DRBD", Machine::new(), "drbd0", "virtual".into(), ""),
+        ("ATA over Ethernet", Machine::new(), "etherd!e0.0", "virtual".into(), ""),
+    ] {
+        let machine = machine.disk(name, &place, 100 * GB, &[]);
+        let refused = if why.is_empty() { String::new() } else { format!(" ({name} is {why})") };
+        for which in [&["first"][..], &["smallest"], &["size", "100000000000"]] {
+            let nothing = format!("there is no fixed disk to install on{refused}");
+            assert_eq!(machine.pick(which), Err(nothing), "{what}: {which:?}");
+        }
+        let machine = machine.disk("sdz", &sata(1), 500 * GB, &[]);
+        for which in [&["first"][..], &["smallest"], &["size", "500000000000"]] {
+            assert_eq!(machine.pick(which), Ok("sdz".into()), "{what}: {which:?}");
+        }
+        let device = machine.0.path().join("dev").join(name);
+        let by_id = machine.0.path().join("dev/disk/by-id/wwn-0x600");
+        fs::create_dir_all(by_id.parent().expect("a folder")).expect("a folder");
+        symlink(&device, &by_id).expect("a link");
+        for named in [device, by_id] {
+            assert_eq!(machine.pick(&["device", named.to_str().expect("text")]), Ok(name.into()), "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_named_disk_is_taken_whatever_it_is_attached_to() {
     if !shells() {
         return;
@@ -174,7 +300,7 @@ fn a_size_names_a_disk_only_when_one_fits() {
     let tb = |bytes: u64| bytes / 512;
     let machine = Machine::new()
         .disk("sda", &format!("{PCI}:14.0/usb2/2-1/2-1:1.0/host9/target9:0:0/9:0:0:0"), 500 * GB, &[])
-        .disk("nvme0n1", "virtual/nvme-subsystem/nvme-subsys0", tb(1_024_209_543_168), &[])
+        .disk("nvme0n1", SUBSYSTEM, tb(1_024_209_543_168), &[])
         .disk("sdb", &sata(1), tb(500_107_862_016), &[])
         .disk("sdc", &sata(2), tb(4_000_787_030_016), &[]);
     let cases: [(&[&str], Result<&str, &str>); 11] = [

@@ -204,7 +204,8 @@ fn is_said_in_order(house: &House, out: &[String]) {
         "provisioner: distro uid: debian13-x86_64".to_owned(),
         format!("provisioner: mirror: {}", house.mirror()),
         "provisioner: trust: signed, by the OpenPGP keys of Debian".to_owned(),
-        "provisioner: disk: the first fixed disk (not removable, not USB) will be ERASED".to_owned(),
+        "provisioner: disk: the first fixed disk (not removable, not USB, not on a storage network) will be ERASED"
+            .to_owned(),
     ];
     assert_eq!(out[..chosen.len()], chosen);
     let (ready, verified) = ("provisioner: ready to provision!", format!("signed by {}", house.signer()));
