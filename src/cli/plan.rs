@@ -24,7 +24,9 @@ pub async fn run(flags: VerbFlags) -> anyhow::Result<()> {
     let Prepared { plan, notes, .. } = prepare(flags.plan, Link::Real, Purpose::Show).await?;
     serve::check_handoff(&plan.recipe.handoff)?;
     let mut rows = describe(&plan);
-    let changes = serve::needed_changes(&plan, &Place::Here, &Tools::default())?;
+    let (leftovers, changes) = serve::planned_changes(&plan, &Place::Here, &Tools::default())?;
+    let left = leftovers.iter().flat_map(|left| left.changes.iter().map(|change| change.on(&left.interface)));
+    rows.extend(left.map(|change| ("puts back", format!("what an earlier run had left: {change}"))));
     rows.extend(
         changes.iter().map(|change| ("changes", format!("{}; reverted at the end", change.on(&plan.interface)))),
     );

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod callback;
+mod changes;
 mod desk;
 mod handoff;
 mod host_keys;
@@ -26,20 +27,15 @@ mod supervise;
 mod supply;
 mod tally;
 
-use std::{
-    fs,
-    net::SocketAddrV4,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, net::SocketAddrV4, path::Path, sync::Arc};
 
-use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use self::{adapters::TftpFiles, link::Link, renewal::Renewal, supervise::supervise, supply::Supply};
 pub use self::{
     callback::Unheard,
+    changes::planned_changes,
     desk::{Desk, Opened},
     handoff::{check as check_handoff, digest as handoff_digest},
     ledger::SuiteLedger,
@@ -55,7 +51,7 @@ use crate::{
     model::Hinted,
     net::{
         Place, probe,
-        setup::{self, Applied, Change, Integrations, Tools},
+        setup::{self, Applied, Change, Tools},
     },
     plan::Plan,
     tftp,
@@ -98,13 +94,13 @@ impl Running {
 /// Dropped half-way it leaves the host as it was.
 pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Running> {
     let tools = Tools::default();
-    let record = record_of_changes(&plan, &place);
-    for change in setup::recover(&place, &tools, &record)? {
-        say(&format!("put back what an earlier run had left: {}", change.on(&plan.interface)));
+    let records = changes::records(&plan, &place);
+    for recovered in setup::recover(&place, &tools, &records, &plan.interface)? {
+        say(&recovered.to_string());
     }
-    let changes = needed_changes(&plan, &place, &tools)?;
+    let changes = changes::needed(&plan, &place, &tools)?;
     create(&plan.prefix)?;
-    let interface = named(&plan.interface, &probe::interfaces(&place)?)?.clone();
+    let interface = changes::named(&plan.interface, &probe::interfaces(&place)?)?.clone();
     let client = fetch::client()?;
     let Supply { files, ledger, valid_until, snapshots, older } = supply::bring(&plan, &client, say).await?;
     let secret = secret::load_or_make(&plan.prefix.join("secret"))?;
@@ -118,7 +114,7 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     }
     let bound = servers.bind()?;
 
-    let network = setup::apply(&place, &tools, &interface, &changes, &record)?;
+    let network = setup::apply(&place, &tools, &interface, &changes, &records.of(&plan.interface))?;
     let link = Link::new(&place, &interface);
     let raised = network.changes().iter().any(|change| matches!(change, Change::LinkUp | Change::Unmanage));
     let unproven = if link.is_there(raised, say).await {
@@ -135,31 +131,6 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
         tasks.spawn(async move { prefetch::hold(&release, &snapshots, &mirror).await });
     }
     Ok(Running { registry, renewal, _servers: tasks, network })
-}
-
-/// What would be changed on this host for a plan.
-pub fn needed_changes(plan: &Plan, place: &Place, tools: &Tools) -> anyhow::Result<Vec<Change>> {
-    let interfaces = probe::interfaces(place)?;
-    let interface = named(&plan.interface, &interfaces)?;
-    let integrations = Integrations::probe(place, tools, &plan.interface).context("looking for network managers")?;
-    Ok(setup::needed(interface, &interfaces, plan.network.router_net(), &integrations)?)
-}
-
-fn named<'a>(name: &str, interfaces: &'a [probe::Interface]) -> Result<&'a probe::Interface, Hinted> {
-    interfaces.iter().find(|interface| interface.name == name).ok_or_else(|| {
-        let hint = "see `ip link` for those there are, and name one with --interface";
-        Hinted::new(format!("interface {name} is gone"), hint)
-    })
-}
-
-/// Where the changes to an interface are recorded: a place that every run finds again, whatever its `--prefix`, where this
-/// user can write one.
-fn record_of_changes(plan: &Plan, place: &Place) -> PathBuf {
-    let name = format!("provisioner-{}.changes", plan.interface);
-    match place {
-        Place::Here if nix::unistd::Uid::effective().is_root() => Path::new("/run").join(name),
-        Place::Here | Place::Namespace(_) => plan.journal.with_file_name(name),
-    }
 }
 
 /// Makes the prefix, or finds that nothing can be kept there: now, and not when a machine is half installed.

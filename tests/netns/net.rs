@@ -1,11 +1,8 @@
 //! What is changed on an interface, and that it is put back whatever happens.
 
-use std::{
-    env, fs,
-    io::{self, BufRead, BufReader, Read, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+mod recover;
+
+use std::{env, fs, path::PathBuf, process::Command};
 
 use ipnet::Ipv4Net;
 use provisioner::{
@@ -13,7 +10,7 @@ use provisioner::{
     net::{
         Place,
         probe::{self, Interface, Kind},
-        setup::{self, Applied, Change, Integrations, Tools},
+        setup::{self, Applied, Change, Integrations, Records, Tools},
     },
 };
 
@@ -69,8 +66,12 @@ impl Net {
         self.interfaces().into_iter().find(|interface| interface.name == name).expect("it was made")
     }
 
+    fn records(&self) -> Records {
+        Records::in_folder(self.directory.path())
+    }
+
     fn record(&self) -> PathBuf {
-        self.directory.path().join("changes")
+        self.records().of("prov0")
     }
 
     fn needed(&self) -> Result<Vec<Change>, Hinted> {
@@ -81,10 +82,6 @@ impl Net {
 
     fn apply(&self, changes: &[Change]) -> anyhow::Result<Applied> {
         setup::apply(&self.place, &Tools::default(), &self.interface("prov0"), changes, &self.record())
-    }
-
-    fn recover(&self) -> anyhow::Result<Vec<Change>> {
-        setup::recover(&self.place, &Tools::default(), &self.record())
     }
 }
 
@@ -221,86 +218,6 @@ fn interfaces_are_seen_as_they_are() {
     for (name, chosen) in [("br0", true), ("prov0", false), ("peer0", false), ("six0", false), ("lo", false)] {
         assert_eq!(probe::choose(&interfaces, Some(name)).is_ok(), chosen, "{name}");
     }
-}
-
-/// The other process of [`a_killed_run_is_put_back_by_the_next`]; does nothing in a normal run of the tests.
-#[test]
-fn child_that_applies_and_waits() {
-    let Ok(record) = env::var("PROVISIONER_TEST_RECORD") else { return };
-    let interfaces = probe::interfaces(&Place::Here).expect("netlink answers");
-    let interface = probe::choose(&interfaces, Some("prov0")).expect("a veth is ethernet");
-    let applied = setup::apply(&Place::Here, &Tools::default(), interface, &all_changes(), Path::new(&record));
-    let _applied = applied.expect("applied");
-    writeln!(io::stdout(), "\napplied").expect("the parent listens");
-    io::stdin().read_to_end(&mut Vec::new()).expect("until the parent is done");
-}
-
-fn spawn_child(net: &Net) -> Child {
-    let program = env::current_exe().expect("this test");
-    let mut command = Command::new(program);
-    command
-        .args(["--exact", "net::child_that_applies_and_waits", "--nocapture"])
-        .env("PROVISIONER_TEST_RECORD", net.record())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = net.place.run(move || command.spawn()).expect("started");
-    let output = BufReader::new(child.stdout.take().expect("piped"));
-    assert!(output.lines().any(|line| line.is_ok_and(|line| line == "applied")), "the child could not apply");
-    child
-}
-
-#[test]
-fn a_killed_run_is_put_back_by_the_next() {
-    let Some(net) = Net::new() else { return };
-    let before = net.state();
-    let mut child = spawn_child(&net);
-    let during = net.state();
-    assert_ne!(during, before);
-
-    let error = net.recover().expect_err("it is alive");
-    let hinted = error.downcast_ref::<Hinted>().expect("with a hint");
-    assert_eq!(hinted.what, format!("another provisioner (pid {}) uses interface prov0", child.id()));
-    assert!(net.apply(&[]).is_err(), "nor can it be ignored");
-    assert_eq!(net.state(), during);
-
-    child.kill().expect("SIGKILL");
-    child.wait().expect("ended");
-    assert_eq!(net.state(), during, "nobody put it back");
-    assert_eq!(net.recover().expect("recovered"), all_changes());
-    assert_eq!(net.state(), before);
-    assert!(!net.record().exists());
-    assert_eq!(net.recover().expect("nothing is left"), []);
-}
-
-#[test]
-fn a_record_of_another_boot_or_network_is_dropped() {
-    let Some(net) = Net::new() else { return };
-    net.ip("link set prov0 up");
-    net.ip("addr add 192.168.42.1/24 dev prov0");
-    let before = net.state();
-    let applied = net.apply(&[Change::LinkUp]).expect("applied");
-    let ours = fs::read_to_string(net.record()).expect("a record");
-    std::mem::drop(applied);
-    net.ip("link set prov0 up");
-
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot id");
-    let other_boot = ours.replace(boot.trim(), "00000000-0000-4000-8000-000000000000");
-    let other_network = ours.replace("\"namespace\":", "\"namespace\":1");
-    for text in [other_boot, other_network, String::new()] {
-        assert_ne!(text, ours);
-        fs::write(net.record(), text).expect("written");
-        assert_eq!(net.recover().expect("dropped"), []);
-        assert_eq!(net.state(), before);
-        assert!(!net.record().exists());
-    }
-
-    fs::write(net.record(), "{}\n").expect("written");
-    let error = net.recover().expect_err("not a record");
-    assert!(error.downcast_ref::<Hinted>().is_some_and(|hinted| hinted.hint.contains("remove that file")), "{error}");
-
-    fs::write(net.record(), ours).expect("written");
-    assert_eq!(net.recover().expect("recovered"), [Change::LinkUp], "the unaltered record is believed");
-    assert_ne!(net.state(), before);
 }
 
 #[test]

@@ -5,12 +5,9 @@ use anyhow::Context;
 use super::{
     Change, Tools,
     changer::Changer,
-    record::{self, Header, Record},
+    record::{Header, Record},
 };
-use crate::{
-    model::Hinted,
-    net::{Place, probe::Interface},
-};
+use crate::net::{Place, probe::Interface};
 
 /// Changes in force. Dropping it reverts them as well, but only [`Applied::revert`] can say what went wrong.
 #[derive(Debug)]
@@ -25,7 +22,7 @@ pub struct Applied {
 /// Makes `changes` to `interface`, in their order, each after writing it to the file `record`.
 ///
 /// # Errors
-/// What was made is reverted before an error is returned. An existing `record` is an error: call [`recover`] first.
+/// What was made is reverted before an error is returned. An existing `record` is an error: call [`recover`](super::recover) first.
 pub fn apply(
     place: &Place,
     tools: &Tools,
@@ -92,32 +89,8 @@ impl Drop for Applied {
     }
 }
 
-/// Puts back what a run that was killed has left, and returns it. To be called before looking at the interfaces.
-///
-/// A record of another boot, or of a network namespace that is not `place`, describes nothing that is still there.
-///
-/// # Errors
-/// [`Hinted`] when that run is alive ("another provisioner (pid …) uses interface …") or when something cannot be put back.
-pub fn recover(place: &Place, tools: &Tools, record: &Path) -> anyhow::Result<Vec<Change>> {
-    let Some(left) = record::left(place, record)? else { return Ok(Vec::new()) };
-    if !left.header.is_current(place).context("telling this boot from others")? {
-        left.record.remove(place)?;
-        return Ok(Vec::new());
-    }
-    let Header { interface, index, .. } = left.header;
-    let changer = Changer { place: place.clone(), tools: tools.clone(), interface, index };
-    undo(&changer, &left.changes).map_err(|error| {
-        Hinted::new(
-            format!("an earlier run was killed and not everything it changed can be put back: {error:#}"),
-            format!("put it back by hand, then remove {}", record.display()),
-        )
-    })?;
-    left.record.remove(place)?;
-    Ok(left.changes)
-}
-
 /// Undoes all of `changes`, the last first; returns the first failure.
-fn undo(changer: &Changer, changes: &[Change]) -> anyhow::Result<()> {
+pub(super) fn undo(changer: &Changer, changes: &[Change]) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     for change in changes.iter().rev() {
         let undone = changer.undo(change).with_context(|| format!("undoing «{}»", change.on(&changer.interface)));

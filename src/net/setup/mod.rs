@@ -5,8 +5,8 @@
 //! ```
 //!
 //! [`needed`] is pure: it lists what is not yet as it must be. [`apply`] writes each change into a record *before* making
-//! it, so that a run that was killed can be undone by the next one ([`recover`]). [`Applied`] reverts in reverse order,
-//! also when it is dropped.
+//! it, so that a run that was killed can be undone by the next one ([`recover`]), whichever interface that one is for.
+//! [`Applied`] reverts in reverse order, also when it is dropped.
 //!
 //! The record is one file of JSON lines, locked while its writer lives. The kernel releases the lock whatever the end of
 //! the process, so a lock says "still running" with certainty, where a process number may have been given to another. It is
@@ -17,9 +17,11 @@ mod change;
 mod changer;
 mod integrations;
 mod record;
+mod recovery;
 mod tools;
 
-pub use applied::{Applied, apply, recover};
+pub use applied::{Applied, apply};
 pub use change::{Change, needed};
 pub use integrations::Integrations;
+pub use recovery::{Leftover, Records, Recovered, leftovers, recover};
 pub use tools::Tools;

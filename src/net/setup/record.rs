@@ -22,6 +22,17 @@ pub(super) struct Record {
     path: PathBuf,
 }
 
+/// What is at the path of a record.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    /// A record whose writer lives, with what the operator can do about it.
+    Held(Hinted),
+    /// A file whose writer was killed before its first line: it had changed nothing yet. Locked by us now.
+    Empty(Record),
+    Left(Left),
+}
+
 /// What a process that is gone has left.
 #[derive(Debug)]
 pub(super) struct Left {
@@ -62,6 +73,11 @@ impl Header {
     pub(super) fn is_current(&self, place: &Place) -> io::Result<bool> {
         Ok(self.boot == boot()? && self.namespace == namespace(place)?)
     }
+
+    /// Whether it describes another network namespace than `place`, where it may still be there.
+    pub(super) fn is_elsewhere(&self, place: &Place) -> io::Result<bool> {
+        Ok(self.boot == boot()? && self.namespace != namespace(place)?)
+    }
 }
 
 /// See `random(4)`: drawn at each start of the kernel.
@@ -76,18 +92,26 @@ fn namespace(place: &Place) -> io::Result<u64> {
 impl Record {
     /// Starts a record. An existing one is an error: it must be recovered from first.
     pub(super) fn create(place: &Place, path: &Path, header: &Header) -> anyhow::Result<Self> {
-        let context = || format!("writing the record of changes {}", path.display());
-        let open = || OpenOptions::new().append(true).create_new(true).open(path);
-        let file = keep(place, open).with_context(context)?;
-        file.try_lock().map_err(io::Error::from).with_context(context)?;
-        let mut record = Self { file, path: path.to_owned() };
-        record.write(header).with_context(context)?;
+        let mut record = Self::lock_new(place, path).with_context(|| writing(path))?;
+        record.write(header).with_context(|| writing(path))?;
         Ok(record)
+    }
+
+    /// A run that looks for records holds the lock for a moment, and removes a file that is still empty: then again.
+    fn lock_new(place: &Place, path: &Path) -> io::Result<Self> {
+        loop {
+            let open = || OpenOptions::new().append(true).create_new(true).open(path);
+            let record = Self { file: keep(place, open)?, path: path.to_owned() };
+            record.file.lock()?;
+            if record.is_in_place()? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Adds a change that is about to be made.
     pub(super) fn push(&mut self, change: &Change) -> anyhow::Result<()> {
-        self.write(change).with_context(|| format!("writing the record of changes {}", self.path.display()))
+        self.write(change).with_context(|| writing(&self.path))
     }
 
     /// One `write` for the whole line: a kill leaves a line complete or absent.
@@ -95,6 +119,10 @@ impl Record {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         self.file.write_all(&text)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Ends the record: everything in it has been undone. Still locked while it is removed.
@@ -126,14 +154,18 @@ fn keep<T: Send>(place: &Place, work: impl FnOnce() -> io::Result<T> + Send) -> 
     }
 }
 
-/// Reads the record of a process that is gone; `None` when there is none, or when it was killed before its first change.
+fn writing(path: &Path) -> String {
+    format!("writing the record of changes {}", path.display())
+}
+
+/// Looks for a record, and locks it if its writer is gone.
 ///
 /// # Errors
-/// [`Hinted`] when the process lives, or when the record cannot be understood.
-pub(super) fn left(place: &Place, path: &Path) -> anyhow::Result<Option<Left>> {
+/// [`Hinted`] when the record cannot be understood.
+pub(super) fn find(place: &Place, path: &Path) -> anyhow::Result<Found> {
     let context = || format!("reading the record of changes {}", path.display());
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    let mut file = match keep(place, || File::open(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         opened => opened.with_context(context)?,
     };
     let locked = match file.try_lock() {
@@ -146,16 +178,16 @@ pub(super) fn left(place: &Place, path: &Path) -> anyhow::Result<Option<Left>> {
     let mut lines = text.lines();
     let header = lines.next().map(serde_json::from_str::<Header>).transpose();
     if !locked {
-        return Err(busy(path, header.ok().flatten()).into());
+        return Ok(Found::Held(busy(path, header.ok().flatten())));
     }
     let record = Record { file, path: path.to_owned() };
     if !record.is_in_place().with_context(context)? {
-        return Ok(None);
+        return Ok(Found::Nothing);
     }
     let changes = lines.map(serde_json::from_str).collect::<Result<Vec<Change>, _>>();
     match (header, changes) {
-        (Ok(Some(header)), Ok(changes)) => Ok(Some(Left { header, changes, record })),
-        (Ok(None), _) => record.remove(place).map(|()| None),
+        (Ok(Some(header)), Ok(changes)) => Ok(Found::Left(Left { header, changes, record })),
+        (Ok(None), _) => Ok(Found::Empty(record)),
         (Err(error), _) | (_, Err(error)) => Err(Hinted::new(
             format!("the record of changes {} cannot be understood: {error}", path.display()),
             "an earlier run was killed: check the addresses of its interface (ip addr), then remove that file",
@@ -165,7 +197,8 @@ pub(super) fn left(place: &Place, path: &Path) -> anyhow::Result<Option<Left>> {
 }
 
 fn busy(path: &Path, header: Option<Header>) -> Hinted {
-    match header {
+    // The writer of a record that a run is just putting back is gone, and its number may be anybody's soon.
+    match header.filter(|header| Path::new("/proc").join(header.pid.to_string()).exists()) {
         Some(Header { pid, interface, .. }) => Hinted::new(
             format!("another provisioner (pid {pid}) uses interface {interface}"),
             format!("end it first with: kill {pid}"),
@@ -174,5 +207,60 @@ fn busy(path: &Path, header: Option<Header>) -> Hinted {
             format!("another provisioner is just starting (it has locked {})", path.display()),
             "wait for it, or end it first",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_in_place_whoever_looks_at_it_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("provisioner-eth0.changes");
+        let header = Header {
+            boot: boot().expect("a boot"),
+            namespace: namespace(&Place::Here).expect("a namespace"),
+            pid: std::process::id(),
+            interface: "eth0".to_owned(),
+            index: 2,
+        };
+        let made = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !made.load(Ordering::Relaxed) {
+                    if let Found::Empty(record) = find(&Place::Here, &path).expect("it can be read") {
+                        record.remove(&Place::Here).expect("it can be removed");
+                    }
+                }
+            });
+            for _ in 0..500 {
+                let record = Record::create(&Place::Here, &path, &header);
+                let in_place = record.as_ref().is_ok_and(|record| record.is_in_place().is_ok_and(|there| there));
+                made.store(!in_place, Ordering::Relaxed);
+                record.expect("made").remove(&Place::Here).expect("it can be removed");
+                assert!(in_place);
+            }
+            made.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_lock_tells_whether_the_writer_or_another_reader_lives() {
+        let header = |pid| Header { boot: String::new(), namespace: 0, pid, interface: "eth0".to_owned(), index: 2 };
+        let path = Path::new("/run/provisioner-eth0.changes");
+        let ours = std::process::id();
+        let alive = format!("another provisioner (pid {ours}) uses interface eth0");
+        assert_eq!(busy(path, Some(header(ours))).what, alive);
+        // No process has this number: PID_MAX_LIMIT is 2^22.
+        for header in [Some(header(u32::MAX)), None] {
+            let starting = "another provisioner is just starting (it has locked /run/provisioner-eth0.changes)";
+            assert_eq!(busy(path, header).what, starting);
+        }
     }
 }
