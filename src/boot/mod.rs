@@ -5,7 +5,7 @@ mod names;
 mod script;
 mod token;
 
-pub use decide::{RETRIES, decide, goes_to_disk, is_held};
+pub use decide::{OwnDisk, RETRIES, decide, own_disk};
 pub use names::{BootFile, Names};
 pub use script::{Carrier, Scripts};
 pub use token::{MachineUrls, Secret};

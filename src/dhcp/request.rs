@@ -6,7 +6,7 @@ use dhcproto::v4::MessageType;
 
 use super::{firmware, packet::Packet};
 use crate::{
-    model::{BootRequest, Mac, Stage},
+    model::{BootRequest, Mac, Stage, SystemUuid},
     plan::Network,
 };
 
@@ -177,9 +177,9 @@ fn boot_need(packet: &Packet, stage: Stage) -> BootNeed {
 }
 
 /// Type 0, then the UUID (RFC 4578 §2.3). All zeros or all ones is SMBIOS's way to say that there is none.
-fn uuid(machine_id: &[u8]) -> Option<[u8; 16]> {
+fn uuid(machine_id: &[u8]) -> Option<SystemUuid> {
     let uuid: [u8; 16] = machine_id.strip_prefix(&[0])?.try_into().ok()?;
-    (uuid != [0; 16] && uuid != [0xff; 16]).then_some(uuid)
+    (uuid != [0; 16] && uuid != [0xff; 16]).then_some(SystemUuid(uuid))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{Journal, Writer};
-use crate::model::{Event, EventKind, Mac, Machine};
+use crate::model::{Event, EventKind, Known, Mac, Machine, SystemUuid};
 
 /// How many events a slow viewer may lag behind before it misses some.
 const BACKLOG: usize = 1024;
@@ -95,6 +95,11 @@ impl Registry {
     /// What is known of one machine.
     pub fn machine(&self, mac: Mac) -> Option<Machine> {
         self.state().machines.get(&mac).cloned()
+    }
+
+    /// What is known of the machine that asks with this card and, if it says one, this UUID.
+    pub fn known(&self, mac: Mac, uuid: Option<SystemUuid>) -> Known {
+        Known::among(&self.state().machines, mac, uuid)
     }
 
     /// The machine that was last given an address; the one heard of last, if several were.

@@ -3,7 +3,7 @@ use std::{fmt, net::Ipv4Addr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Arch, Firmware, Mac};
+use super::{Arch, Firmware, Mac, SystemUuid};
 
 /// Observed: something a machine did, at a moment. One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub enum EventKind {
         firmware: Firmware,
         /// Instruction set.
         arch: Arch,
+        /// The machine that the card is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uuid: Option<SystemUuid>,
     },
     /// Its firmware asked to boot and was sent to its own disk.
     SentToDisk {
@@ -34,6 +37,12 @@ pub enum EventKind {
         firmware: Firmware,
         /// Instruction set.
         arch: Arch,
+        /// The machine that the card is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uuid: Option<SystemUuid>,
+        /// The other card that this machine was installed with, or is held with: why it is not installed with this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        same_as: Option<Mac>,
     },
     /// It was given an address.
     Leased {
@@ -120,8 +129,18 @@ impl fmt::Display for EventKind {
     /// In plain words, for the terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AskedToBoot { firmware, arch } => write!(f, "asked to boot ({firmware} {arch})"),
-            Self::SentToDisk { firmware, arch } => write!(f, "asked to boot ({firmware} {arch}): sent to its own disk"),
+            Self::AskedToBoot { firmware, arch, .. } => write!(f, "asked to boot ({firmware} {arch})"),
+            Self::SentToDisk { firmware, arch, same_as, .. } => {
+                write!(f, "asked to boot ({firmware} {arch}): sent to its own disk")?;
+                match same_as {
+                    None => Ok(()),
+                    // Not the other card's MAC: were they two machines after all, it would have the other one erased.
+                    Some(mac) => write!(
+                        f,
+                        ", because its UUID is that of the machine {mac}; --reinstall with the MAC of this card installs it"
+                    ),
+                }
+            }
             Self::Leased { address } => write!(f, "has address {address}"),
             Self::LoadingLoader => f.write_str("loading boot loader"),
             Self::LoadingKernel => f.write_str("loading kernel"),
@@ -144,6 +163,36 @@ impl fmt::Display for EventKind {
             Self::HandedOff { status: 0, .. } => f.write_str("hand-off done"),
             Self::HandedOff { status, said } => write!(f, "hand-off failed with status {status}: {said}"),
             Self::Rearmed => f.write_str("will be installed again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_of_before_uuids_is_read_and_one_with_them_is_written() {
+        let line = |more: &str| {
+            let known = r#""at":"1970-01-01T00:00:00Z","mac":"52:54:00:00:00:02","event":"sent-to-disk""#;
+            format!(r#"{{{known},"firmware":"uefi","arch":"x86_64"{more}}}"#)
+        };
+        let uuid = "9f3c5a10-0c2e-4b71-8d6f-52540012ab34";
+        let kind = |uuid: Option<&str>, same_as: Option<&str>| EventKind::SentToDisk {
+            firmware: Firmware::Uefi,
+            arch: Arch::X86_64,
+            uuid: uuid.map(|text| text.parse().expect("a UUID")),
+            same_as: same_as.map(|text| text.parse().expect("a MAC")),
+        };
+        let one = "52:54:00:00:00:01";
+        for (line, kind) in [
+            (line(""), kind(None, None)),
+            (line(&format!(r#","uuid":"{uuid}""#)), kind(Some(uuid), None)),
+            (line(&format!(r#","uuid":"{uuid}","same-as":"{one}""#)), kind(Some(uuid), Some(one))),
+        ] {
+            let event: Event = serde_json::from_str(&line).expect(&line);
+            assert_eq!(event.kind, kind);
+            assert_eq!(serde_json::to_string(&event).expect("JSON"), line);
         }
     }
 }

@@ -3,13 +3,15 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Arch, Event, EventKind, Firmware, Mac};
+use super::{Arch, Event, EventKind, Firmware, Mac, SystemUuid};
 
 /// Observed: what is known of a machine. The fold of its events, so that replaying the journal rebuilds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Machine {
     /// Its network card.
     pub mac: Mac,
+    /// The machine that the card is in: once it is installed, the one that was.
+    pub uuid: Option<SystemUuid>,
     /// Firmware of its last boot request.
     pub firmware: Option<Firmware>,
     /// Instruction set of its last boot request.
@@ -26,6 +28,10 @@ pub struct Machine {
     pub unverified: u64,
     /// Installations begun after one that did not end well, in this run of the program.
     pub retries: u32,
+    /// Since when its disk holds a system of ours.
+    pub installed: Option<Timestamp>,
+    /// When the operator last asked for a new installation.
+    pub rearmed: Option<Timestamp>,
     /// Public SSH host keys of the system on its disk.
     pub host_keys: Vec<String>,
     /// The name that it had when it told them.
@@ -63,6 +69,7 @@ impl Machine {
     pub fn new(mac: Mac, now: Timestamp) -> Self {
         Self {
             mac,
+            uuid: None,
             firmware: None,
             arch: None,
             address: None,
@@ -71,6 +78,8 @@ impl Machine {
             bytes: 0,
             unverified: 0,
             retries: 0,
+            installed: None,
+            rearmed: None,
             host_keys: Vec::new(),
             hostname: None,
             handed_off: None,
@@ -93,12 +102,17 @@ impl Machine {
         self.last_seen = event.at;
         self.last = Some(event.kind.clone());
         match &event.kind {
-            EventKind::AskedToBoot { firmware, arch } => {
+            EventKind::AskedToBoot { firmware, arch, uuid } => {
                 (self.firmware, self.arch) = (Some(*firmware), Some(*arch));
+                self.uuid = uuid.or(self.uuid);
                 self.retries += u32::from(self.is_unfinished());
                 self.start_over(Progress::Booting);
             }
-            EventKind::SentToDisk { firmware, arch } => (self.firmware, self.arch) = (Some(*firmware), Some(*arch)),
+            EventKind::SentToDisk { firmware, arch, uuid, .. } => {
+                (self.firmware, self.arch) = (Some(*firmware), Some(*arch));
+                // An adapter that was installed with and is plugged into another machine does not take that name along.
+                self.uuid = if self.is_installed() { self.uuid.or(*uuid) } else { uuid.or(self.uuid) };
+            }
             EventKind::Leased { address } => self.address = Some(*address),
             EventKind::LoadingLoader | EventKind::LoadingKernel => self.reach(Progress::Booting),
             EventKind::AskedForAnswers | EventKind::InstallerStarted => self.install(),
@@ -124,10 +138,11 @@ impl Machine {
                 self.reach(Progress::Running);
             }
             EventKind::Rearmed => {
-                self.retries = 0;
+                (self.retries, self.rearmed) = (0, Some(event.at));
                 self.start_over(Progress::Seen);
             }
         }
+        self.installed = self.is_installed().then(|| self.installed.unwrap_or(event.at));
     }
 
     /// Whether an installation was begun that neither ended well nor is followed by another.
@@ -180,7 +195,7 @@ mod tests {
         machine
     }
 
-    const ASKED: EventKind = EventKind::AskedToBoot { firmware: Firmware::Uefi, arch: Arch::X86_64 };
+    const ASKED: EventKind = EventKind::AskedToBoot { firmware: Firmware::Uefi, arch: Arch::X86_64, uuid: None };
 
     #[test]
     fn an_installation_ends_as_running_and_stays_installed() {
@@ -194,7 +209,7 @@ mod tests {
             E::Packages { count: 3, bytes: 9, unverified: 0 },
             E::Finishing,
             E::Installed,
-            E::SentToDisk { firmware: Firmware::Uefi, arch: Arch::X86_64 },
+            E::SentToDisk { firmware: Firmware::Uefi, arch: Arch::X86_64, uuid: None, same_as: None },
             E::LoadingLoader,
             E::BootedFromDisk,
         ];

@@ -16,9 +16,11 @@ mod firmware;
 mod handoff;
 mod hinted;
 mod host;
+mod known;
 mod mac;
 mod machine;
 mod recipe;
+mod system_uuid;
 mod trust;
 mod upkeep;
 
@@ -35,9 +37,11 @@ pub use firmware::{Firmware, Stage};
 pub use handoff::Handoff;
 pub use hinted::Hinted;
 pub use host::Host;
+pub use known::Known;
 pub use mac::Mac;
 pub use machine::{Machine, Progress};
 pub use recipe::{InstallRecipe, Layout, PasswordHash};
+pub use system_uuid::SystemUuid;
 pub use trust::Trust;
 pub use upkeep::{Condition, Intent, Removal};
 

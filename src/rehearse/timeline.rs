@@ -132,8 +132,9 @@ mod tests {
     use super::*;
     use crate::model::{Arch, Firmware};
 
-    const ASKED: EventKind = EventKind::AskedToBoot { firmware: Firmware::Bios, arch: Arch::X86_64 };
-    const TO_DISK: EventKind = EventKind::SentToDisk { firmware: Firmware::Bios, arch: Arch::X86_64 };
+    const ASKED: EventKind = EventKind::AskedToBoot { firmware: Firmware::Bios, arch: Arch::X86_64, uuid: None };
+    const TO_DISK: EventKind =
+        EventKind::SentToDisk { firmware: Firmware::Bios, arch: Arch::X86_64, uuid: None, same_as: None };
 
     fn after(kinds: &[EventKind]) -> (Timeline, Duration) {
         let mut timeline = Timeline::default();

@@ -16,12 +16,12 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    boot::{BootFile, Carrier, MachineUrls, Names, Scripts, Secret, decide, goes_to_disk, is_held},
+    boot::{BootFile, Carrier, MachineUrls, Names, OwnDisk, Scripts, Secret, decide, own_disk},
     distro::{self, AnswerContext, ScriptKind},
     events::Registry,
     fetch::{BootSet, VerifiedFile},
     mirror::Served,
-    model::{BootPlan, BootRequest, BootSpec, EventKind, Firmware, Mac, Machine, Progress, Stage},
+    model::{BootPlan, BootRequest, BootSpec, EventKind, Firmware, Known, Mac, Machine, Progress, Stage},
     plan::Plan,
 };
 
@@ -114,7 +114,7 @@ impl Desk {
 
     /// What a machine that asks to boot shall do.
     pub fn decide(&self, request: &BootRequest) -> BootPlan {
-        decide(&self.plan, request, self.registry.machine(request.mac).as_ref())
+        decide(&self.plan, request, &self.registry.known(request.mac, request.uuid))
     }
 
     /// What DHCP tells it to load.
@@ -124,30 +124,43 @@ impl Desk {
 
     /// A machine was given an address.
     pub fn leased(&self, mac: Mac, address: Ipv4Addr, stage: Stage, boot: Option<(&BootRequest, &BootPlan)>) {
-        let before = self.registry.machine(mac);
-        if let Some((BootRequest { firmware, arch, .. }, plan)) = boot {
-            let (firmware, arch) = (*firmware, *arch);
-            match plan {
-                // A loader of ours that asks a second time (iPXE after the ROM) continues the same boot.
-                BootPlan::Install(_) if continues(stage, before.as_ref()) => {}
-                BootPlan::Install(_) => {
-                    self.packages.restart(mac);
-                    self.registry.record(mac, EventKind::AskedToBoot { firmware, arch });
-                }
-                BootPlan::LocalDisk(_) if before.as_ref().is_some_and(is_held) => {
-                    self.registry.record_change(mac, EventKind::Held);
-                }
-                BootPlan::LocalDisk(_) => self.registry.record_change(mac, EventKind::SentToDisk { firmware, arch }),
-                BootPlan::Ignore(_) => {}
-            }
-        }
-        if before.as_ref().and_then(|machine| machine.address) != Some(address) {
+        let before = self.registry.known(mac, boot.and_then(|(request, _)| request.uuid));
+        let machine = before.machine.as_ref();
+        // First, so that what it asks for is the last that it did: iPXE asks for the same once more.
+        if machine.and_then(|machine| machine.address) != Some(address) {
             self.registry.record(mac, EventKind::Leased { address });
             self.keep_known_hosts();
         }
-        let installed = before.is_some_and(|m| m.is_installed() && m.progress < Progress::Running);
+        if let Some((request, plan)) = boot {
+            self.note_boot(request, plan, &before);
+        }
+        let installed = machine.is_some_and(|m| m.is_installed() && m.progress < Progress::Running);
         if stage == Stage::Os && installed {
             self.registry.record(mac, EventKind::BootedFromDisk);
+        }
+    }
+
+    fn note_boot(&self, request: &BootRequest, plan: &BootPlan, before: &Known) {
+        let BootRequest { mac, firmware, arch, stage, .. } = *request;
+        let uuid = before.uuid;
+        match plan {
+            // A loader of ours that asks a second time (iPXE after the ROM) continues the same boot.
+            BootPlan::Install(_) if continues(stage, before) => {}
+            BootPlan::Install(_) => {
+                self.packages.restart(mac);
+                self.registry.record(mac, EventKind::AskedToBoot { firmware, arch, uuid });
+            }
+            BootPlan::LocalDisk(_) => {
+                let event = match own_disk(before) {
+                    Some(OwnDisk::Held) => EventKind::Held,
+                    Some(OwnDisk::SameAs(other)) => {
+                        EventKind::SentToDisk { firmware, arch, uuid, same_as: Some(other) }
+                    }
+                    Some(OwnDisk::Installed) | None => EventKind::SentToDisk { firmware, arch, uuid, same_as: None },
+                };
+                self.registry.record_change(mac, event);
+            }
+            BootPlan::Ignore(_) => {}
         }
     }
 
@@ -274,12 +287,17 @@ impl Desk {
     }
 
     fn script(&self, kind: ScriptKind, carrier: Carrier, machine: &Machine) -> anyhow::Result<String> {
-        if goes_to_disk(machine) {
+        if self.goes_to_disk(machine) {
             let firmware = machine.firmware.unwrap_or(Firmware::Uefi);
             Ok(self.scripts.local_disk(kind, &self.plan.release, firmware)?)
         } else {
             self.install_script(kind, carrier, machine.mac)
         }
+    }
+
+    /// A loader asks for itself: what was journaled of its boot tells which machine it is of.
+    fn goes_to_disk(&self, machine: &Machine) -> bool {
+        own_disk(&self.registry.known(machine.mac, None)).is_some()
     }
 
     fn urls(&self, mac: Mac) -> MachineUrls {
@@ -290,7 +308,7 @@ impl Desk {
         let release = &self.plan.release;
         if artifact == release.kernel.name {
             self.registry.record_change(machine.mac, EventKind::LoadingKernel);
-        } else if artifact != release.initrd.name && !goes_to_disk(machine) {
+        } else if artifact != release.initrd.name && !self.goes_to_disk(machine) {
             self.registry.record_change(machine.mac, EventKind::LoadingLoader);
         }
     }
@@ -303,9 +321,11 @@ impl Desk {
     }
 }
 
-/// iPXE asks for an address again after the ROM that loaded it: that is the same boot, not another one.
-fn continues(stage: Stage, machine: Option<&Machine>) -> bool {
-    stage == Stage::Ipxe && machine.is_some_and(|m| matches!(m.last, Some(EventKind::LoadingLoader)))
+/// iPXE asks for an address again after the ROM that loaded it: that is the same boot, not another one. But some ROMs do not say
+/// which machine they are in, and then iPXE is the first to do so: that must be in the journal.
+fn continues(stage: Stage, before: &Known) -> bool {
+    let same = |machine: &Machine| machine.last == Some(EventKind::LoadingLoader) && machine.uuid == before.uuid;
+    stage == Stage::Ipxe && before.machine.as_ref().is_some_and(same)
 }
 
 /// Whether metadata stop being good before an installation that begins now has ended. A run that cannot take newer ones goes on

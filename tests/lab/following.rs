@@ -29,10 +29,10 @@ async fn ends_at_the_login_prompt_of_the_machines_own_disk() {
     let news = registry.subscribe();
     let arch = Arch::X86_64;
     let story = [
-        E::AskedToBoot { firmware: FIRMWARE, arch },
+        E::AskedToBoot { firmware: FIRMWARE, arch, uuid: None },
         E::LoadingKernel,
         E::Installed,
-        E::SentToDisk { firmware: FIRMWARE, arch },
+        E::SentToDisk { firmware: FIRMWARE, arch, uuid: None, same_as: None },
         E::BootedFromDisk,
     ];
     record(&registry, &story);

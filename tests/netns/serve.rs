@@ -19,3 +19,4 @@ mod program;
 mod renewal;
 mod story;
 mod sudo;
+mod two_cards;

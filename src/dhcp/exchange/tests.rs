@@ -146,7 +146,7 @@ fn a_machine_boots_step_by_step_with_one_address() {
     }
     let asked = desk.asked.lock().expect("nobody panicked");
     assert_eq!(asked.len(), 4, "firmware and iPXE, at DISCOVER and at REQUEST");
-    assert_eq!(asked[0].uuid.map(|uuid| uuid[0]), Some(1));
+    assert_eq!(asked[0].uuid.map(|uuid| uuid.0[0]), Some(1));
 }
 
 #[test]

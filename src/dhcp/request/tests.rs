@@ -125,7 +125,7 @@ fn a_uuid_is_read_when_it_is_one() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(uuid(&sample::machine_id()), sample::machine_id()[1..].try_into().ok());
+    assert_eq!(uuid(&sample::machine_id()).map(|uuid| uuid.0), sample::machine_id()[1..].try_into().ok());
     let [none, unset] = [[0; 17], std::array::from_fn(|at| if at == 0 { 0 } else { 0xff })];
     for no_uuid in [&[][..], &[0; 16], &[1; 17], &none, &unset] {
         assert_eq!(uuid(no_uuid), None, "{no_uuid:?}");

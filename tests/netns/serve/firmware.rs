@@ -54,6 +54,8 @@ impl Voice {
 pub struct Card {
     socket: UdpSocket,
     mac: Mac,
+    /// Of the machine that it is in, as its SMBIOS has it.
+    uuid: Option<[u8; 16]>,
     /// Of the last message.
     xid: Cell<u32>,
 }
@@ -91,7 +93,12 @@ impl Card {
             socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68).into())?;
             Ok(socket.into())
         });
-        Self { socket: socket.expect("a free port"), mac, xid: Cell::new(0) }
+        Self { socket: socket.expect("a free port"), mac, uuid: None, xid: Cell::new(0) }
+    }
+
+    /// In a machine that has a UUID.
+    pub fn in_machine(self, uuid: [u8; 16]) -> Self {
+        Self { uuid: Some(uuid), ..self }
     }
 
     /// Asks for an address and a boot file, and takes what is offered first.
@@ -99,7 +106,7 @@ impl Card {
         self.discovers(voice);
         let offer = self.hears(OFFER);
         let server = offer.option(54).expect("a server identifier").to_vec();
-        self.sends(REQUEST, &[&[(50, &offer.address.octets()[..]), (54, &server)], &voice.options()[..]].concat());
+        self.sends(REQUEST, voice, &[(50, &offer.address.octets()), (54, &server)]);
         let ack = self.hears(ACK);
         assert_eq!((ack.address, ack.option(54)), (offer.address, Some(&server[..])));
         ack
@@ -107,10 +114,24 @@ impl Card {
 
     /// Asks, and does not wait for the answer.
     pub fn discovers(&self, voice: Voice) {
-        self.sends(DISCOVER, &voice.options());
+        self.sends(DISCOVER, voice, &[]);
     }
 
-    fn sends(&self, kind: u8, options: &[(u8, &[u8])]) {
+    /// Option 97, as edk2's `NetLibGetSystemGuid` and iPXE's `smbios_settings.c` make it.
+    fn machine_id(&self, voice: Voice) -> Vec<u8> {
+        let id = self.uuid.map(|mut uuid| {
+            if matches!(voice, Voice::Ipxe) {
+                [0..4, 4..6, 6..8].into_iter().for_each(|field| uuid[field].reverse());
+            }
+            [&[0][..], &uuid].concat()
+        });
+        id.unwrap_or_default()
+    }
+
+    fn sends(&self, kind: u8, voice: Voice, more: &[(u8, &[u8])]) {
+        let machine_id = self.machine_id(voice);
+        let machine_id = Some((97, &machine_id[..])).filter(|(_, id)| !id.is_empty());
+        let options = voice.options().into_iter().chain(machine_id);
         self.xid.set(self.xid.get() + 1);
         let mut message = vec![0; 240];
         message[..4].copy_from_slice(&[1, 1, 6, 0]);
@@ -118,9 +139,9 @@ impl Card {
         message[10] = 0x80; // To everybody: the card has no address yet.
         message[28..34].copy_from_slice(&self.mac.0);
         message[236..].copy_from_slice(&[99, 130, 83, 99]);
-        for (code, value) in [(53, &[kind][..])].iter().chain(options) {
-            message.extend([*code, value.len() as u8]);
-            message.extend(*value);
+        for (code, value) in [(53, &[kind][..])].into_iter().chain(more.iter().copied()).chain(options) {
+            message.extend([code, value.len() as u8]);
+            message.extend(value);
         }
         message.push(255);
         self.socket.send_to(&message, (Ipv4Addr::BROADCAST, 67)).expect("a link");

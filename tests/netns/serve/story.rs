@@ -245,8 +245,8 @@ fn is_in_the_journal(house: &House) {
     let events: Vec<_> =
         journal.iter().filter(|(mac, _)| *mac == MACHINE.to_string()).map(|(_, event)| event).collect();
     let expected = [
-        "asked-to-boot",
         "leased",
+        "asked-to-boot",
         "loading-loader",
         "loading-kernel",
         "asked-for-answers",
