@@ -12,7 +12,7 @@ use super::ParseError;
 pub struct SystemUuid(pub [u8; 16]);
 
 /// What vendors have left in the boards of many machines, besides one byte repeated and a tail of ones. From the lists of those whom that has hit:
-/// systemd (`id128-util.c`), FOG (`hostmanager.class.php`), CapaInstaller ("Non-Unique UUID").
+/// systemd (systemd#11137), FOG (its `HostManager`), CapaInstaller ("Non-Unique UUID").
 const PLACEHOLDERS: [u128; 5] = [
     0x00020003_0004_0005_0006_000700080009,
     0x00010203_0405_0607_0809_0a0b0c0d0e0f,
