@@ -1,97 +1,133 @@
+//! Whether this link has a DHCP server already: asked aloud, and heard from what others say to each other.
+//!
+//! A packet socket, not UDP port 68: a DHCP client of this host has that port, often without `SO_REUSEADDR` and for every
+//! interface at once (ISC dhclient on the uplink), and a client of this very interface would take the answers. It also hears
+//! what a packet filter of this host drops.
+
+mod frame;
+
 use std::{
     hash::{BuildHasher, RandomState},
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::Ipv4Addr,
+    os::fd::AsRawFd,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use dhcproto::{
-    Encodable,
-    v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, borrowed},
+use nix::{
+    errno::Errno,
+    ifaddrs::getifaddrs,
+    libc,
+    sys::socket::{self, LinkAddr, SockProtocol},
 };
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{io::Interest, net::UdpSocket};
 
-use super::{CLIENT_PORT, SERVER_PORT, socket};
-use crate::{model::Mac, net::Place};
+pub use self::frame::Heard;
+use crate::{
+    model::{Hinted, Mac},
+    net::{Place, probe::how_to_be_allowed},
+};
 
 /// Asks whether a DHCP server answers on this link already, by one DISCOVER from `mac`; waits so long for an offer.
 ///
-/// The link must have a carrier. None: nobody answered, or we cannot know because a DHCP client of this machine has the
-/// port. Errors: no permission, no such interface, the message could not be sent.
+/// The link must have a carrier, or the silence means nothing. `ours` is the address of this host's own server. Errors: we
+/// cannot know, for lack of permission or because the interface is gone or down.
 pub async fn other_server(
     place: &Place,
     interface: &str,
     mac: Mac,
+    ours: Ipv4Addr,
     wait: Duration,
 ) -> anyhow::Result<Option<Ipv4Addr>> {
-    let socket = match socket::bind(place, interface, CLIENT_PORT) {
-        Ok(socket) => tokio::net::UdpSocket::from_std(socket).context("registering the DHCP client socket")?,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            tracing::debug!(interface, "a DHCP client has port {CLIENT_PORT}: not looking for another DHCP server");
-            return Ok(None);
-        }
-        Err(error) => return Err(socket::explain(error, place, interface, CLIENT_PORT)),
-    };
-    let xid = RandomState::new().hash_one(mac) as u32;
-    let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT);
-    socket
-        .send_to(&discover(mac, xid), to)
-        .await
-        .with_context(|| format!("asking on {interface} for another DHCP server"))?;
-    let mut buffer = [0; 2048];
-    let offer = async {
+    let probe = Probe::open(place, interface, mac, ours)?;
+    probe.ask().await?;
+    let rival = async {
         loop {
-            let length = socket.recv(&mut buffer).await?;
-            if let Some(server) = offered_by(&buffer[..length], xid) {
-                return Ok(server);
+            if let Heard::Server(rival) = probe.hear().await? {
+                return Ok(rival);
             }
         }
     };
-    match tokio::time::timeout(wait, offer).await {
-        Ok(answer) => {
-            answer.map(Some).map_err(|error: io::Error| anyhow::Error::new(error).context("waiting for a DHCP offer"))
+    tokio::time::timeout(wait, rival).await.ok().transpose()
+}
+
+/// An open ear for DHCP on one interface, and a voice to ask with.
+pub struct Probe {
+    /// QUIRK: no UDP socket but a packet socket. Tokio has no type for those that is made without `unsafe`; send(2), recvfrom(2)
+    /// and readiness are the same.
+    socket: UdpSocket,
+    name: String,
+    index: usize,
+    mac: Mac,
+    own: frame::Own,
+}
+
+impl Probe {
+    /// Listens on the interface in `place`, which must exist; it needs no address. `mac` is its own, `ours` the address of
+    /// this host's own server. Must be called within a runtime.
+    ///
+    /// Errors carry a [`Hinted`] when permission is missing, and when there is no such interface.
+    pub fn open(place: &Place, interface: &str, mac: Mac, ours: Ipv4Addr) -> anyhow::Result<Self> {
+        let (socket, index) = place.run(|| listen(interface)).map_err(|error| explain(error, interface))?;
+        let own = frame::Own { xid: RandomState::new().hash_one(mac) as u32, address: ours };
+        let socket = UdpSocket::from_std(socket).context("registering the socket that hears other DHCP servers")?;
+        Ok(Self { socket, name: interface.to_owned(), index, mac, own })
+    }
+
+    /// Sends one DISCOVER.
+    pub async fn ask(&self) -> anyhow::Result<()> {
+        let frame = frame::discover(self.mac, self.own.xid);
+        let sent = self.socket.send(&frame).await;
+        sent.with_context(|| format!("asking on {} for another DHCP server", self.name)).map(drop)
+    }
+
+    /// The next that somebody else on the link says. Dropping this loses nothing.
+    pub async fn hear(&self) -> anyhow::Result<Heard> {
+        let mut buffer = [0; 2048];
+        loop {
+            let receive = || Ok(socket::recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer)?);
+            let received = self.socket.async_io(Interest::READABLE, receive).await;
+            let (length, from) = received.with_context(|| format!("hearing other DHCP servers on {}", self.name))?;
+            if from.is_some_and(|from| self.is_from_the_link(&from))
+                && let Some(heard) = frame::heard(&buffer[..length], self.own)
+            {
+                return Ok(heard);
+            }
         }
-        Err(_) => Ok(None),
+    }
+
+    /// Not what this host sends itself, nor what came by another interface before the socket was bound, nor what is of another
+    /// VLAN of the link (packet(7): such frames are another host's).
+    fn is_from_the_link(&self, from: &LinkAddr) -> bool {
+        let by_us_or_for_others = [libc::PACKET_OUTGOING, libc::PACKET_OTHERHOST];
+        from.ifindex() == self.index && !by_us_or_for_others.contains(&from.pkttype())
     }
 }
 
-/// A DISCOVER that asks for a broadcast reply, because the interface may have no address.
-fn discover(mac: Mac, xid: u32) -> Vec<u8> {
-    let nobody = Ipv4Addr::UNSPECIFIED;
-    let mut message = Message::new_with_id(xid, nobody, nobody, nobody, nobody, &mac.0);
-    message.set_opcode(Opcode::BootRequest).set_flags(Flags::default().set_broadcast());
-    message.opts_mut().insert(DhcpOption::MessageType(MessageType::Discover));
-    let mut bytes = message.to_vec().expect("a message of a few fields is written to memory");
-    bytes.resize(bytes.len().max(300), 0);
-    bytes
+/// A packet socket on that interface of the calling thread's network, and the interface's index.
+fn listen(interface: &str) -> io::Result<(std::net::UdpSocket, usize)> {
+    let link = getifaddrs()?
+        .filter(|entry| entry.interface_name == interface)
+        .find_map(|entry| entry.address?.as_link_addr().copied())
+        .ok_or(Errno::ENODEV)?;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(SockProtocol::EthIp as i32)))?;
+    socket.attach_filter(&frame::FILTER)?;
+    socket.set_nonblocking(true)?;
+    socket::bind(socket.as_raw_fd(), &link)?;
+    Ok((socket.into(), link.ifindex()))
 }
 
-/// The server identifier of an offer that answers our DISCOVER.
-fn offered_by(bytes: &[u8], xid: u32) -> Option<Ipv4Addr> {
-    let message = borrowed::Message::new(bytes).ok()?;
-    if message.opcode() != Opcode::BootReply || message.xid() != xid {
-        return None;
-    }
-    let value = |code| message.opts().find(|option| option.code() == code).map(|option| option.data().to_vec());
-    if value(OptionCode::MessageType)? != [u8::from(MessageType::Offer)] {
-        return None;
-    }
-    let server: [u8; 4] = value(OptionCode::ServerIdentifier)?.try_into().ok()?;
-    Some(server.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dhcp::packet;
-
-    #[test]
-    fn the_discover_is_one_that_a_server_understands() {
-        let mac = Mac([2, 0, 0, 0, 0, 1]);
-        let bytes = discover(mac, 7);
-        let packet = packet::decode(&bytes).expect("a client's message");
-        assert_eq!((packet.mac, packet.xid, packet.kind), (mac, 7, Some(MessageType::Discover)));
-        assert_eq!((packet.flags, bytes.len()), (0x8000, 300));
-        assert_eq!(offered_by(&bytes, 7), None, "our own message is no offer");
-    }
+fn explain(error: io::Error, interface: &str) -> anyhow::Error {
+    let doing = format!("looking for other DHCP servers on {interface}");
+    let hinted = match error.kind() {
+        io::ErrorKind::PermissionDenied => Hinted::new(format!("{doing}: this user may not"), how_to_be_allowed()),
+        _ if error.raw_os_error() == Some(libc::ENODEV) => {
+            let hint = "`ip link` lists the interfaces of this machine; name one with --interface";
+            Hinted::new(format!("{doing}: there is no such interface"), hint)
+        }
+        _ => return anyhow::Error::new(error).context(doing),
+    };
+    hinted.into()
 }

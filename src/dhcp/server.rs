@@ -16,7 +16,7 @@ use nix::{
 use tokio::io::Interest;
 
 use super::{
-    CLIENT_PORT, Config, Desk, SERVER_PORT,
+    CLIENT_PORT, Config, Desk,
     exchange::{Exchange, Note, Outcome},
     neighbour::Neighbours,
     reply::{Reply, Route},
@@ -41,8 +41,7 @@ pub struct Server {
 /// is no such interface.
 pub fn bind(place: &Place, config: Config, desk: Arc<dyn Desk>) -> anyhow::Result<Server> {
     let name = config.interface.as_str();
-    let socket =
-        socket::bind(place, name, SERVER_PORT).map_err(|error| socket::explain(error, place, name, SERVER_PORT))?;
+    let socket = socket::bind(place, name).map_err(|error| socket::explain(error, place, name))?;
     let interface = place
         .run(|| Ok(nix::net::if_::if_nametoindex(name)?))
         .with_context(|| format!("looking up the index of interface {name}"))?;

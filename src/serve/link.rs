@@ -1,4 +1,6 @@
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
+
+use anyhow::Context;
 
 use crate::{
     dhcp,
@@ -24,11 +26,13 @@ pub struct Link {
     place: Place,
     name: String,
     mac: Option<Mac>,
+    /// Of our own server.
+    address: Ipv4Addr,
 }
 
 impl Link {
-    pub fn new(place: &Place, interface: &Interface) -> Self {
-        Self { place: place.clone(), name: interface.name.clone(), mac: interface.mac }
+    pub fn new(place: &Place, interface: &Interface, address: Ipv4Addr) -> Self {
+        Self { place: place.clone(), name: interface.name.clone(), mac: interface.mac, address }
     }
 
     /// Whether something is at the other end. `raised`: we have just brought our end up, and it may take its time.
@@ -43,8 +47,8 @@ impl Link {
     /// SECURITY: two DHCP servers on a link confuse every machine there, and on a company's network ours would erase the ones
     /// that boot from it. So the link must be silent before we speak.
     pub async fn refuse_rival(&self) -> anyhow::Result<()> {
-        let Some(mac) = self.mac else { return Ok(()) };
-        match dhcp::other_server(&self.place, &self.name, mac, RIVAL_PATIENCE).await? {
+        let mac = self.mac.with_context(|| format!("{} has no hardware address to ask from", self.name))?;
+        match dhcp::other_server(&self.place, &self.name, mac, self.address, RIVAL_PATIENCE).await? {
             None => Ok(()),
             Some(rival) => Err(Hinted::new(
                 format!("{rival} already is the DHCP server on {}: this is not a link of its own", self.name),

@@ -115,7 +115,7 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     let bound = servers.bind()?;
 
     let network = setup::apply(&place, &tools, &interface, &changes, &records.of(&plan.interface))?;
-    let link = Link::new(&place, &interface);
+    let link = Link::new(&place, &interface, plan.network.router);
     let raised = network.changes().iter().any(|change| matches!(change, Change::LinkUp | Change::Unmanage));
     let unproven = if link.is_there(raised, say).await {
         link.refuse_rival().await?;

@@ -176,12 +176,12 @@ fn udhcpc(lan: &Lan, folder: &Path) -> Client<tokio::process::ChildStdout> {
     Client { process, lines }
 }
 
-/// dhcpcd until it has an address, with its leases in `folder`, changing nothing outside its namespaces: `ip netns exec` gives it mounts of its own.
-fn dhcpcd(lan: &Lan, folder: &Path) -> Client<tokio::process::ChildStderr> {
+/// dhcpcd, with its leases in `folder`; `-1` ends it when it has an address, `-B` keeps it. It changes nothing outside its namespaces: `ip netns exec` gives it mounts of its own.
+fn dhcpcd(lan: &Lan, folder: &Path, life: &str) -> Client<tokio::process::ChildStderr> {
     let mut command = lan.client("sh");
     let script =
-        "mount --bind $0 /var/lib/dhcpcd && mount -t tmpfs run /run && exec dhcpcd -1 -4 -B -d -A -L -c /bin/true eth0";
-    command.args(["-c", script]).arg(folder);
+        "mount --bind $0 /var/lib/dhcpcd && mount -t tmpfs run /run && exec dhcpcd $1 -4 -B -d -A -L -c /bin/true eth0";
+    command.args(["-c", script]).arg(folder).arg(life);
     let mut process = spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()));
     let lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
     Client { process, lines }
@@ -228,7 +228,7 @@ async fn dhcpcd_is_leased_an_address_and_told_when_it_is_of_another_network() {
     let Some(lan) = Lan::make(&["dhcpcd"]) else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
-    let mut client = dhcpcd(&lan, folder.path());
+    let mut client = dhcpcd(&lan, folder.path(), "-1");
     let first = serving.granted().await.address;
     client.says(&format!("leased {first} for 3600 seconds")).await;
     client.ends().await;
@@ -236,7 +236,7 @@ async fn dhcpcd_is_leased_an_address_and_told_when_it_is_of_another_network() {
     // Our restart, with the same network: it asks for what it had (INIT-REBOOT), and keeps it.
     serving.stop().await;
     let mut serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
-    let mut client = dhcpcd(&lan, folder.path());
+    let mut client = dhcpcd(&lan, folder.path(), "-1");
     client.says(&format!("rebinding lease of {first}")).await;
     client.says(&format!("leased {first} for 3600 seconds")).await;
     assert_eq!(serving.granted().await.address, first);
@@ -245,7 +245,7 @@ async fn dhcpcd_is_leased_an_address_and_told_when_it_is_of_another_network() {
     // Our restart, with another network.
     serving.stop().await;
     let mut serving = Serving::start(&lan, "10.77.0.0/24", 0).await;
-    let mut client = dhcpcd(&lan, folder.path());
+    let mut client = dhcpcd(&lan, folder.path(), "-1");
     client.says(&format!("rebinding lease of {first}")).await;
     client.says("NAK").await;
     let second = serving.granted().await.address;
@@ -266,21 +266,49 @@ async fn a_panic_over_one_message_costs_that_message_only() {
 #[tokio::test]
 async fn another_server_is_found_by_its_offer() {
     let Some(lan) = Lan::make(&[]) else { return };
+    let (mac, ours) = (Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(192, 168, 43, 1));
     let probe = |wait| {
         let place = lan.client_place();
-        async move { dhcp::other_server(&place, Lan::CLIENT_END, Mac([2, 0, 0, 0, 0, 7]), wait).await.expect("a link") }
+        async move { dhcp::other_server(&place, Lan::CLIENT_END, mac, ours, wait).await }
     };
-    assert_eq!(probe(Duration::from_millis(200)).await, None, "nobody there");
+    let there = Some(Ipv4Addr::new(192, 168, 42, 1));
+    assert_eq!(probe(Duration::from_millis(200)).await.expect("a link"), None, "nobody there");
     let serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
-    assert_eq!(probe(PATIENCE).await, Some(Ipv4Addr::new(192, 168, 42, 1)));
+    assert_eq!(probe(PATIENCE).await.expect("a link"), there);
 
+    // A DHCP client of this host has the port, as dhclient does: for every interface, and without SO_REUSEADDR.
     let client = lan.client_place().run(|| std::net::UdpSocket::bind("0.0.0.0:68")).expect("a free port");
-    assert_eq!(probe(PATIENCE).await, None, "a DHCP client has the port: we cannot know");
-    drop((client, serving));
+    assert_eq!(probe(PATIENCE).await.expect("a link"), there);
+    drop(client);
 
-    let nowhere = dhcp::other_server(&lan.client_place(), "eth9", Mac([2, 0, 0, 0, 0, 7]), PATIENCE).await;
+    lan.client_ip(&["link", "set", Lan::CLIENT_END, "down"]);
+    let error = probe(PATIENCE).await.expect_err("no silence, but nothing to hear with");
+    assert!(format!("{error:#}").contains("on eth0 for another DHCP server: "), "{error:#}");
+    drop(serving);
+
+    let nowhere = dhcp::other_server(&lan.client_place(), "eth9", mac, ours, PATIENCE).await;
     let error = nowhere.expect_err("no such interface");
     assert!(error.downcast_ref::<Hinted>().is_some_and(|error| error.what.contains("eth9")), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_server_is_found_while_a_client_of_this_host_leases_from_it() {
+    let Some(lan) = Lan::make(&["udhcpc", "dhcpcd"]) else { return };
+    let (mac, ours) = (Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(192, 168, 43, 1));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
+    let probe = || async {
+        let found = dhcp::other_server(&lan.client_place(), Lan::CLIENT_END, mac, ours, PATIENCE).await;
+        assert_eq!(found.expect("a link"), Some(Ipv4Addr::new(192, 168, 42, 1)));
+    };
+    let mut client = udhcpc(&lan, folder.path());
+    client.says("bound").await;
+    probe().await;
+    drop(client);
+    let mut client = dhcpcd(&lan, folder.path(), "-B");
+    client.says("leased").await;
+    probe().await;
+    drop((client, serving));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ pub struct Privileges {
     net_admin: bool,
     /// Bind ports 67 and 69.
     net_bind_service: bool,
-    /// Tie a socket to an interface on kernels before 5.7.
+    /// Hear other DHCP servers; tie a socket to an interface on kernels before 5.7.
     net_raw: bool,
 }
 
