@@ -64,7 +64,10 @@ pub async fn run(flags: PlanFlags, serve_flags: ServeFlags, console: Console) ->
             let _ = end.run_until_cancelled(running.keep_current(age, &say)).await;
         }
     };
-    tokio::join!(shown, commands, renewals);
+    let link = async {
+        let _ = end.run_until_cancelled(running.tell_of_link(&say)).await;
+    };
+    tokio::join!(shown, commands, renewals, link);
     running.stop().await?;
     console.say("ended: this machine is as it was");
     Ok(())

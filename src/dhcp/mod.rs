@@ -21,8 +21,8 @@ mod socket;
 
 use std::net::Ipv4Addr;
 
-pub use probe::other_server;
-pub use server::{Server, bind};
+pub use probe::{Heard, Probe};
+pub use server::{Gate, Server, bind};
 
 use crate::{
     model::{BootPlan, BootRequest, BootSpec, Mac, Stage},

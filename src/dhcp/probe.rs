@@ -22,36 +22,17 @@ use nix::{
     sys::socket::{self, LinkAddr, SockProtocol},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::{
+    io::Interest,
+    net::UdpSocket,
+    time::{MissedTickBehavior, interval},
+};
 
 pub use self::frame::Heard;
 use crate::{
     model::{Hinted, Mac},
     net::{Place, probe::how_to_be_allowed},
 };
-
-/// Asks whether a DHCP server answers on this link already, by one DISCOVER from `mac`; waits so long for an offer.
-///
-/// The link must have a carrier, or the silence means nothing. `ours` is the address of this host's own server. Errors: we
-/// cannot know, for lack of permission or because the interface is gone or down.
-pub async fn other_server(
-    place: &Place,
-    interface: &str,
-    mac: Mac,
-    ours: Ipv4Addr,
-    wait: Duration,
-) -> anyhow::Result<Option<Ipv4Addr>> {
-    let probe = Probe::open(place, interface, mac, ours)?;
-    probe.ask().await?;
-    let rival = async {
-        loop {
-            if let Heard::Server(rival) = probe.hear().await? {
-                return Ok(rival);
-            }
-        }
-    };
-    tokio::time::timeout(wait, rival).await.ok().transpose()
-}
 
 /// An open ear for DHCP on one interface, and a voice to ask with.
 pub struct Probe {
@@ -76,15 +57,30 @@ impl Probe {
         Ok(Self { socket, name: interface.to_owned(), index, mac, own })
     }
 
+    /// Asks at once and then every so often, and gives the first that `wanted` picks out of what others say. It does not end
+    /// by itself: with no carrier it waits, too.
+    pub async fn until<T>(&self, every: Duration, wanted: impl Fn(Heard) -> Option<T>) -> anyhow::Result<T> {
+        let mut turn = interval(every);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = self.hear() => if let Some(found) = wanted(heard?) {
+                    return Ok(found);
+                },
+                _ = turn.tick() => self.ask().await?,
+            }
+        }
+    }
+
     /// Sends one DISCOVER.
-    pub async fn ask(&self) -> anyhow::Result<()> {
+    async fn ask(&self) -> anyhow::Result<()> {
         let frame = frame::discover(self.mac, self.own.xid);
         let sent = self.socket.send(&frame).await;
         sent.with_context(|| format!("asking on {} for another DHCP server", self.name)).map(drop)
     }
 
     /// The next that somebody else on the link says. Dropping this loses nothing.
-    pub async fn hear(&self) -> anyhow::Result<Heard> {
+    async fn hear(&self) -> anyhow::Result<Heard> {
         let mut buffer = [0; 2048];
         loop {
             let receive = || Ok(socket::recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer)?);

@@ -13,7 +13,7 @@ use nix::{
     libc,
     sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg},
 };
-use tokio::io::Interest;
+use tokio::{io::Interest, sync::watch};
 
 use super::{
     CLIENT_PORT, Config, Desk,
@@ -24,6 +24,18 @@ use super::{
     socket,
 };
 use crate::{model::Mac, net::Place};
+
+/// Whether the server may speak. It is for others to know whose link this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Machines are answered.
+    Open,
+    /// It is not decided yet: what machines say waits, and is answered when the gate opens. Firmware asks four times in a minute
+    /// and gives up (edk2 after 4, 8, 16 and 32 s): a question lost is a long wait.
+    Held,
+    /// Nobody is answered, nor ever will be for what is said now.
+    Shut,
+}
 
 /// A DHCP server that has its port but does not answer yet.
 pub struct Server {
@@ -56,8 +68,12 @@ pub fn bind(place: &Place, config: Config, desk: Arc<dyn Desk>) -> anyhow::Resul
 }
 
 impl Server {
-    /// Answers until it is dropped. No packet ends it, nor does a panic while one is handled. Must run within a runtime.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Answers while the gate is open, until it is dropped. No packet ends it, nor does a panic while one is handled. Must run
+    /// within a runtime.
+    ///
+    /// # Errors
+    /// Nobody keeps the gate any more.
+    pub async fn run(self, mut gate: watch::Receiver<Gate>) -> anyhow::Result<()> {
         let socket = tokio::net::UdpSocket::from_std(self.socket).context("registering the DHCP socket")?;
         let neighbours = Neighbours::open(&self.place, self.interface)
             .inspect_err(|error| tracing::debug!(%error, "no access to the neighbour table: replies are broadcast"))
@@ -66,7 +82,17 @@ impl Server {
         let (mut exchange, desk, mut said, started) = (self.exchange, self.desk, Said::default(), Instant::now());
         let mut buffer = [0; RECEIVE];
         loop {
-            let length = match wire.socket.recv(&mut buffer).await {
+            let state = *gate.borrow_and_update();
+            let received = tokio::select! {
+                // SECURITY: a gate that was shut this moment comes before a message that was received.
+                biased;
+                changed = gate.changed() => {
+                    changed.context("waiting for leave to answer machines")?;
+                    continue;
+                }
+                received = wire.socket.recv(&mut buffer), if state != Gate::Held => received,
+            };
+            let length = match received {
                 Ok(length) => length,
                 Err(error) => {
                     tracing::warn!(%error, "receiving on the DHCP port failed");
@@ -75,6 +101,9 @@ impl Server {
                     continue;
                 }
             };
+            if state == Gate::Shut {
+                continue;
+            }
             let handled = shielded(|| exchange.answer(&buffer[..length], started.elapsed()));
             let Some(Outcome { mac, reply, granted, note }) = handled else { continue };
             if let Some(note) = note {

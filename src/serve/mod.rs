@@ -27,10 +27,13 @@ mod supervise;
 mod supply;
 mod tally;
 
-use std::{fs, net::SocketAddrV4, path::Path, sync::Arc};
+use std::{convert::Infallible, fs, net::SocketAddrV4, path::Path, sync::Arc};
 
 use jiff::SignedDuration;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
+};
 
 use self::{adapters::TftpFiles, link::Link, renewal::Renewal, supervise::supervise, supply::Supply};
 pub use self::{
@@ -64,6 +67,8 @@ const TFTP_PORT: u16 = 69;
 pub struct Running {
     registry: Registry,
     renewal: Renewal,
+    /// Of the link.
+    told: Mutex<mpsc::UnboundedReceiver<String>>,
     // Dropped in this order: the servers end before the network under them is put back.
     _servers: JoinSet<()>,
     network: Applied,
@@ -79,6 +84,14 @@ impl Running {
     /// one line at a time for the operator.
     pub async fn keep_current(&self, age: SignedDuration, say: &(dyn Fn(&str) + Sync)) {
         self.renewal.every(age, say).await;
+    }
+
+    /// Tells what becomes of the link while machines are served, for ever. `say` is given one line at a time for the operator.
+    pub async fn tell_of_link(&self, say: &(dyn Fn(&str) + Sync)) {
+        let mut told = self.told.lock().await;
+        while let Some(line) = told.recv().await {
+            say(&line);
+        }
     }
 
     /// Ends the servers and reverts every change to this host.
@@ -117,20 +130,20 @@ pub async fn start(plan: Plan, place: Place, say: &(dyn Fn(&str) + Sync)) -> any
     let network = setup::apply(&place, &tools, &interface, &changes, &records.of(&plan.interface))?;
     let link = Link::new(&place, &interface, plan.network.router);
     let raised = network.changes().iter().any(|change| matches!(change, Change::LinkUp | Change::Unmanage));
-    let unproven = if link.is_there(raised, say).await {
-        link.refuse_rival().await?;
-        None
+    let ear = if link.is_there(raised, say).await {
+        Some(link.refuse_rival().await?)
     } else {
         say(&format!("no cable in {} yet, or nothing at its other end", plan.interface));
-        Some(link)
+        None
     };
     let renewal = Renewal { plan, client, desk, mirror: servers.mirror.clone(), began_current };
-    let mut tasks = servers.spawn(bound, unproven);
+    let (tell, told) = mpsc::unbounded_channel();
+    let mut tasks = servers.spawn(bound, |gate| link.keep(ear, gate, tell));
     if !renewal.plan.offline {
         let (release, mirror) = (renewal.plan.release.clone(), renewal.mirror.clone());
         tasks.spawn(async move { prefetch::hold(&release, &snapshots, &mirror).await });
     }
-    Ok(Running { registry, renewal, _servers: tasks, network })
+    Ok(Running { registry, renewal, told: Mutex::new(told), _servers: tasks, network })
 }
 
 /// Makes the prefix, or finds that nothing can be kept there: now, and not when a machine is half installed.
@@ -237,16 +250,21 @@ impl Servers {
         http::bind(&self.place, &self.http, Arc::clone(&self.desk) as Arc<dyn http::Desk>, self.mirror.clone())
     }
 
-    /// Each in a task of its own that starts it again if it ends. DHCP waits until an `unproven` link is found silent.
-    fn spawn(self, bound: Bound, unproven: Option<Link>) -> JoinSet<()> {
+    /// Each in a task of its own that starts it again if it ends. `keep` keeps the gate of DHCP.
+    fn spawn<F>(self, bound: Bound, keep: impl FnOnce(watch::Sender<dhcp::Gate>) -> F) -> JoinSet<()>
+    where
+        F: Future<Output = Infallible> + Send + 'static,
+    {
         let servers = Arc::new(self);
         let mut tasks = JoinSet::new();
         let (dhcp, tftp, http) = (Arc::clone(&servers), Arc::clone(&servers), servers);
+        let (keeper, gate) = watch::channel(dhcp::Gate::Held);
+        let kept = keep(keeper);
         tasks.spawn(async move {
-            if let Some(link) = unproven {
-                link.until_silent().await;
-            }
-            supervise("DHCP", bound.dhcp, || dhcp.bind_dhcp(), dhcp::Server::run).await;
+            kept.await;
+        });
+        tasks.spawn(async move {
+            supervise("DHCP", bound.dhcp, || dhcp.bind_dhcp(), |server| server.run(gate.clone())).await;
         });
         tasks.spawn(async move {
             supervise("TFTP", bound.tftp, || tftp.bind_tftp(), tftp::Server::run).await;

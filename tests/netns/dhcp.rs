@@ -19,19 +19,21 @@ use nix::{
     unistd::Pid,
 };
 use provisioner::{
-    dhcp::{self, Config, Desk, Granted},
+    dhcp::{self, Config, Desk, Gate, Granted},
     model::{BootPlan, BootRequest, BootSpec, Hinted, Mac, Stage},
     plan::Network,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
     process::Child,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::guard::Lan;
+
+mod probe;
 
 /// Longer than any client waits; only a failing test takes it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,6 +67,7 @@ impl Desk for Reception {
 /// A running server, and what it leases.
 struct Serving {
     leased: mpsc::UnboundedReceiver<Granted>,
+    gate: watch::Sender<Gate>,
     task: AbortOnDropHandle<anyhow::Result<()>>,
 }
 
@@ -79,7 +82,28 @@ impl Serving {
         let server = bound(lan, &config, desk).await;
         lan.server_ip(&["addr", "flush", "dev", Lan::SERVER_END]);
         lan.server_ip(&["addr", "add", &format!("{router}/{length}"), "dev", Lan::SERVER_END]);
-        Self { leased, task: AbortOnDropHandle::new(tokio::spawn(server.run())) }
+        let (gate, may_answer) = watch::channel(Gate::Open);
+        Self { leased, gate, task: AbortOnDropHandle::new(tokio::spawn(server.run(may_answer))) }
+    }
+
+    /// Waits until nothing is left in the socket that it receives from.
+    async fn has_heard_all(&self, lan: &Lan) {
+        // proc_pid_net(5): after a number the local address, the other one, the state, and what is left to send and to receive.
+        let is_empty = |line: &str| {
+            let mut columns = line.split_ascii_whitespace().skip(1);
+            let is_ours = columns.next().is_some_and(|local| local.ends_with(":0043"));
+            !is_ours || columns.nth(2).is_some_and(|left| left.ends_with(":00000000"))
+        };
+        let heard_all = || {
+            let table = lan.server_place().run(|| fs::read_to_string("/proc/thread-self/net/udp")).expect("a table");
+            table.lines().all(is_empty)
+        };
+        let wait = async {
+            while !heard_all() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("it hears what it is told");
     }
 
     async fn granted(&mut self) -> Granted {
@@ -261,54 +285,6 @@ async fn a_panic_over_one_message_costs_that_message_only() {
     let mut client = udhcpc(&lan, folder.path());
     client.says("bound").await;
     assert_eq!(serving.granted().await.stage, Stage::Os);
-}
-
-#[tokio::test]
-async fn another_server_is_found_by_its_offer() {
-    let Some(lan) = Lan::make(&[]) else { return };
-    let (mac, ours) = (Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(192, 168, 43, 1));
-    let probe = |wait| {
-        let place = lan.client_place();
-        async move { dhcp::other_server(&place, Lan::CLIENT_END, mac, ours, wait).await }
-    };
-    let there = Some(Ipv4Addr::new(192, 168, 42, 1));
-    assert_eq!(probe(Duration::from_millis(200)).await.expect("a link"), None, "nobody there");
-    let serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
-    assert_eq!(probe(PATIENCE).await.expect("a link"), there);
-
-    // A DHCP client of this host has the port, as dhclient does: for every interface, and without SO_REUSEADDR.
-    let client = lan.client_place().run(|| std::net::UdpSocket::bind("0.0.0.0:68")).expect("a free port");
-    assert_eq!(probe(PATIENCE).await.expect("a link"), there);
-    drop(client);
-
-    lan.client_ip(&["link", "set", Lan::CLIENT_END, "down"]);
-    let error = probe(PATIENCE).await.expect_err("no silence, but nothing to hear with");
-    assert!(format!("{error:#}").contains("on eth0 for another DHCP server: "), "{error:#}");
-    drop(serving);
-
-    let nowhere = dhcp::other_server(&lan.client_place(), "eth9", mac, ours, PATIENCE).await;
-    let error = nowhere.expect_err("no such interface");
-    assert!(error.downcast_ref::<Hinted>().is_some_and(|error| error.what.contains("eth9")), "{error:?}");
-}
-
-#[tokio::test]
-async fn another_server_is_found_while_a_client_of_this_host_leases_from_it() {
-    let Some(lan) = Lan::make(&["udhcpc", "dhcpcd"]) else { return };
-    let (mac, ours) = (Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(192, 168, 43, 1));
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let serving = Serving::start(&lan, "192.168.42.0/24", 0).await;
-    let probe = || async {
-        let found = dhcp::other_server(&lan.client_place(), Lan::CLIENT_END, mac, ours, PATIENCE).await;
-        assert_eq!(found.expect("a link"), Some(Ipv4Addr::new(192, 168, 42, 1)));
-    };
-    let mut client = udhcpc(&lan, folder.path());
-    client.says("bound").await;
-    probe().await;
-    drop(client);
-    let mut client = dhcpcd(&lan, folder.path(), "-B");
-    client.says("leased").await;
-    probe().await;
-    drop((client, serving));
 }
 
 #[tokio::test]

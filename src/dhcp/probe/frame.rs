@@ -24,6 +24,16 @@ pub enum Heard {
     Server(Ipv4Addr),
 }
 
+impl Heard {
+    /// The other server, if that is what was heard.
+    pub fn server(self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::Client => None,
+        }
+    }
+}
+
 /// What is our own of all that is heard.
 #[derive(Debug, Clone, Copy)]
 pub struct Own {

@@ -117,6 +117,26 @@ impl Card {
         self.sends(DISCOVER, voice, &[]);
     }
 
+    /// Asks until there is an offer, as firmware does, and tells whose comes first, whatever others are told meanwhile.
+    pub fn is_offered(&self, voice: Voice) -> Vec<u8> {
+        self.socket.set_read_timeout(Some(Duration::from_secs(4))).expect("a socket");
+        let mut buffer = [0; 1500];
+        for _ in 0..8 {
+            self.discovers(voice);
+            while let Ok(length) = self.socket.recv(&mut buffer) {
+                if buffer[28..34] == self.mac.0 {
+                    return options(&buffer[240..length]).remove(&54).expect("a server identifier");
+                }
+            }
+        }
+        panic!("nobody makes an offer")
+    }
+
+    /// Takes an offer that another server made.
+    pub fn takes_offer_of(&self, server: [u8; 4]) {
+        self.sends(REQUEST, Voice::Uefi, &[(50, &[10, 9, 8, 7]), (54, &server)]);
+    }
+
     /// Option 97, as edk2's `NetLibGetSystemGuid` and iPXE's `smbios_settings.c` make it.
     fn machine_id(&self, voice: Voice) -> Vec<u8> {
         let id = self.uuid.map(|mut uuid| {
