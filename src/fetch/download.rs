@@ -11,7 +11,7 @@ use reqwest::{
     Response, StatusCode,
     header::{CONTENT_RANGE, RANGE},
 };
-use tokio::{fs, io::AsyncWriteExt};
+use tokio::{fs, io::AsyncWriteExt, time::timeout};
 use url::Url;
 
 use super::{
@@ -80,6 +80,14 @@ pub enum DownloadError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl DownloadError {
+    /// Nothing came from there within a time.
+    pub fn silent(url: &Url, patience: Duration) -> Self {
+        let source = anyhow!("it did not answer within {} seconds", patience.as_secs());
+        Self::Unreachable { url: url.clone(), source }
+    }
 }
 
 /// How one attempt ended, when it did not succeed.
@@ -240,6 +248,15 @@ pub async fn read(client: &Client, url: &Url, limit: usize) -> Result<Vec<u8>, D
             Err(Attempt::Broken(_)) => {}
         }
     }
+}
+
+/// The same within a time.
+///
+/// # Errors
+/// When it cannot be had. A server that is silent is [`DownloadError::Unreachable`], as one that refuses the connection: the
+/// client's own patience is longer, and would never have its say.
+pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> Result<Vec<u8>, DownloadError> {
+    timeout(patience, read(client, url, limit)).await.unwrap_or_else(|_| Err(DownloadError::silent(url, patience)))
 }
 
 async fn read_once(client: &Client, url: &Url, limit: usize) -> Result<Vec<u8>, Attempt> {

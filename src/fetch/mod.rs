@@ -54,6 +54,7 @@ pub use download::DownloadError;
 pub use kept::{KeptFile, KeptSet, kept_sets};
 pub use keyring::Keyring;
 pub use level::Level;
+pub(crate) use openpgp::day;
 pub use openpgp::{SignatureError, Signed};
 pub use remedy::with_remedy;
 pub use rpm::{Asked, Resolved, resolve};

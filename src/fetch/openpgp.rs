@@ -96,7 +96,7 @@ pub enum SignatureError {
 }
 
 /// `2026-11-23`.
-pub(super) fn day(at: &Timestamp) -> String {
+pub(crate) fn day(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 

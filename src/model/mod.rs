@@ -3,6 +3,29 @@
 //! Two kinds of noun, never mixed: *declared* (what the operator wants: [`Host`], [`InstallRecipe`]) and *observed* (what
 //! machines did: [`BootRequest`], [`Event`], [`Machine`]).
 
+/// Derives from a type's `Display` and `FromStr` the forms that are no other: for debugging, and in files.
+macro_rules! as_text {
+    ($name:ty) => {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 mod arch;
 mod boot_plan;
 mod boot_request;

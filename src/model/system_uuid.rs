@@ -1,7 +1,5 @@
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::ParseError;
 
 /// The UUID of a machine, whichever of its network cards asks: that of its SMBIOS (type 1), from option 97 (RFC 4578 §2.3).
@@ -11,8 +9,8 @@ use super::ParseError;
 #[derive(Clone, Copy, Eq)]
 pub struct SystemUuid(pub [u8; 16]);
 
-/// What vendors have left in the boards of many machines, besides one byte repeated and a tail of ones. From the lists of those whom that has hit:
-/// systemd (systemd#11137), FOG (its `HostManager`), CapaInstaller ("Non-Unique UUID").
+/// What vendors have left in the boards of many machines, besides one byte repeated and a tail of ones. From the lists of those
+/// whom that has hit: systemd (systemd#11137), FOG (its `HostManager`), CapaInstaller ("Non-Unique UUID").
 const PLACEHOLDERS: [u128; 5] = [
     0x00020003_0004_0005_0006_000700080009,
     0x00010203_0405_0607_0809_0a0b0c0d0e0f,
@@ -54,12 +52,6 @@ impl fmt::Display for SystemUuid {
     }
 }
 
-impl fmt::Debug for SystemUuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl FromStr for SystemUuid {
     type Err = ParseError;
 
@@ -74,17 +66,7 @@ impl FromStr for SystemUuid {
     }
 }
 
-impl Serialize for SystemUuid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for SystemUuid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+as_text!(SystemUuid);
 
 #[cfg(test)]
 mod tests {

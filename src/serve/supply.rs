@@ -71,7 +71,7 @@ fn older(release: &Release, suites: &fetch::Suites, snapshots: &[Snapshot], now:
     let suites = suites.older_than(now).map(|(name, taken)| ("suite", name, taken));
     let repos = release.repos.iter().zip(snapshots).filter(|(_, snapshot)| snapshot.taken() < now);
     let repos = repos.map(|(repo, snapshot)| ("repository", repo.id.as_str(), snapshot.taken()));
-    suites.chain(repos).map(|(what, name, taken)| format!("{what} {name} of {}", taken.strftime("%Y-%m-%d"))).collect()
+    suites.chain(repos).map(|(what, name, taken)| format!("{what} {name} of {}", fetch::day(&taken))).collect()
 }
 
 /// The state of each repository, in the order of [`Release::repos`].

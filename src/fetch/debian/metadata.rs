@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
-use tokio::time::timeout;
 use url::Url;
 
 use super::release_file::ReleaseFile;
@@ -50,11 +49,7 @@ impl Suite<'_> {
 
     /// A small file of the suite, as the mirror has it.
     pub async fn get(&self, file: &str) -> Result<Vec<u8>, DownloadError> {
-        let url = self.url(file);
-        timeout(PATIENCE, download::read(self.client, &url, LIMIT)).await.unwrap_or_else(|_| {
-            let source = anyhow::anyhow!("it did not come within {} seconds", PATIENCE.as_secs());
-            Err(DownloadError::Unreachable { url, source })
-        })
+        download::ask(self.client, &self.url(file), LIMIT, PATIENCE).await
     }
 
     /// What `InRelease` says, or `Release` with `Release.gpg` where an archive has no `InRelease`.

@@ -12,7 +12,7 @@ use crate::{
         address::{is_local, shown},
     },
     fetch::{
-        Client,
+        Client, download,
         openpgp::day,
         rpm::{
             mirrors::{self, PATIENCE},
@@ -113,7 +113,7 @@ async fn listing(question: &Question<'_>, rpm: &RpmData, url: &Url, client: &Cli
     let names = ReleaseData { version: VERSION.into(), label: LABEL.into(), ..ReleaseData::default() };
     let names = named(question, &names)?;
     let image = rpm.checksum.as_ref().and(names.checksum).map(|checksum| ImageName(checksum.iso));
-    let json = mirrors::ask(client, url, releases::LIMIT, PATIENCE).await?;
+    let json = download::ask(client, url, releases::LIMIT, PATIENCE).await?;
     Listing::parse(&json, image.as_ref(), &names.arch_name, question.now).with_context(|| format!("reading {url}"))
 }
 

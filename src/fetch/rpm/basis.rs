@@ -3,12 +3,7 @@
 use anyhow::{Context, ensure};
 use url::Url;
 
-use super::{
-    checksum,
-    mirrors::{PATIENCE, ask},
-    tree::InstallTree,
-    treeinfo::Treeinfo,
-};
+use super::{checksum, mirrors::PATIENCE, tree::InstallTree, treeinfo::Treeinfo};
 use crate::{
     distro::{
         Checksum,
@@ -17,7 +12,7 @@ use crate::{
     fetch::{
         archive::{Listing, Outdated},
         digest::{self, Expected},
-        download::DownloadError,
+        download::{DownloadError, ask},
         level::Level,
         openpgp::Signed,
     },

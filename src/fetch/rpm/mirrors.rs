@@ -16,11 +16,7 @@ use super::{
 };
 use crate::{
     distro::address::{below, join, root},
-    fetch::{
-        Client,
-        digest::Expected,
-        download::{self, DownloadError},
-    },
+    fetch::{Client, digest::Expected, download::ask},
 };
 
 /// How long a server may take to answer a question about one small file.
@@ -36,18 +32,6 @@ const BATCHES: usize = 4;
 /// `repodata/repomd.xml` of a repository.
 pub fn repomd_of(repo: &str) -> String {
     join(repo, "repodata/repomd.xml")
-}
-
-/// A small file, in memory, within a time.
-///
-/// # Errors
-/// When it cannot be had. A server that is silent is [`DownloadError::Unreachable`], as one that refuses the connection: the
-/// client's own patience is longer, and would never have its say.
-pub async fn ask(client: &Client, url: &Url, limit: usize, patience: Duration) -> Result<Vec<u8>, DownloadError> {
-    timeout(patience, download::read(client, url, limit)).await.unwrap_or_else(|_| {
-        let source = anyhow::anyhow!("it did not answer within {} seconds", patience.as_secs());
-        Err(DownloadError::Unreachable { url: url.clone(), source })
-    })
 }
 
 /// What the mirror manager says of a repository.

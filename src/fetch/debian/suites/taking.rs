@@ -368,10 +368,8 @@ async fn patiently(
     asking: impl Future<Output = anyhow::Result<Fetched>>,
     wanted: &distro::Suite<'_>,
 ) -> anyhow::Result<Fetched> {
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| {
-        let source = anyhow::anyhow!("it did not answer within {} seconds", PATIENCE.as_secs());
-        Err(DownloadError::Unreachable { url: wanted.mirror.url.clone(), source }.into())
-    })
+    let silent = || DownloadError::silent(&wanted.mirror.url, PATIENCE);
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(silent().into()))
 }
 
 /// A number with its thousands apart: `63,440`.

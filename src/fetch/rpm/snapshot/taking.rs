@@ -17,13 +17,13 @@ use crate::{
     },
     fetch::{
         digest::Expected,
-        download::DownloadError,
+        download::{DownloadError, ask},
         lock,
         openpgp::day,
         rpm::{
             comps,
             metalink::{Metalink, is, seen},
-            mirrors::{PATIENCE, ask, metalink, repomd_of},
+            mirrors::{PATIENCE, metalink, repomd_of},
             primary,
             repomd::{self, Listed},
         },
